@@ -1,0 +1,40 @@
+# Everything is installed into .venv; nothing outside it is touched (but by the targets that bring up a cluster).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint test-real picture schema clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[test]
+	@touch $@
+
+install: $(INSTALLED)  ## make .venv with everything in it
+
+demo: $(INSTALLED)  ## the nine-job study on this machine, into outputs/fly64_demo/
+	$(BIN)/python -m fly64_hpc.submit --study configs/fly64_demo.yaml --executor local --wait --yes
+
+lint: $(INSTALLED)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: lint  ## lint, unit tests, the smoke study, the fake Slurm (under 10 minutes)
+	$(BIN)/python -m pytest -m "not slurm and not real"
+
+test-real: $(INSTALLED)  ## the measured scan, the siemens_star study and the full-size study
+	$(BIN)/python -m pytest -m real
+
+picture: $(INSTALLED)  ## draw docs/fly64_demo.png from outputs/fly64_demo/
+	$(BIN)/python docs/study_picture.py outputs/fly64_demo docs/fly64_demo.png
+
+schema: $(INSTALLED)  ## write configs/study.schema.json anew
+	$(BIN)/python -m fly64_hpc.study_schema configs/study.schema.json
+
+clean:  ## remove what the targets made, but for outputs/
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

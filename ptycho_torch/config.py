@@ -1,0 +1,283 @@
+"""The typed configuration: frozen, checked once at birth, unknown keys refused. Imports no torch.
+
+A study's YAML is made of these sections; what one dataset, one view and one job need is cut from them:
+
+    DatasetRecipe   all that decides the files of Phase C at one dose
+    ViewRecipe      all that decides the files of Phase D for one view of one dataset
+    JobConfig       all that decides the weights of one network
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ptycho_torch.atomic_files import sha256_json
+from ptycho_torch.errors import ConfigError, PtychoError, ViewUnavailableError
+
+__all__ = [
+    "ARCHITECTURES",
+    "EXECUTION_FIELDS",
+    "BaseConfig",
+    "ConfigError",
+    "DatasetRecipe",
+    "DesignConfig",
+    "JobConfig",
+    "ProceduralBase",
+    "PtychoError",
+    "ScanConfig",
+    "SeedsConfig",
+    "SplitConfig",
+    "Strict",
+    "TrainingConfig",
+    "ViewConfig",
+    "ViewRecipe",
+    "ViewUnavailableError",
+    "sha256_json",
+]
+
+ARCHITECTURES = ("backprojection_unet", "ptychopinn")
+
+EXECUTION_FIELDS = frozenset({"device", "threads"})
+"""Fields of `TrainingConfig` that say how to run and not what to learn: no part of a job's identity."""
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+PatchSize = Literal[32, 64, 128, 256]
+
+
+class Strict(BaseModel):
+    """A frozen section that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def sha256(self) -> str:
+        """The digest of every field, as canonical JSON."""
+        return sha256_json(self.model_dump(mode="json"))
+
+
+class ProceduralBase(Strict):
+    """An object and a probe that are computed."""
+
+    object: Literal["siemens_star", "weak_contrast", "random_edges"] = "siemens_star"
+    """Siemens star; smooth weak contrast (a Gaussian random field); sharp random edges (overlapping discs)."""
+    size: tuple[Annotated[int, Field(ge=96, multiple_of=2)], Annotated[int, Field(ge=96, multiple_of=2)]] = (400, 400)
+    """Object height and width [px]; even, because an odd canvas has no centre pixel."""
+    probe: Literal["zone_plate"] = "zone_plate"
+    """The defocused focus of an annular lens: curved phase and a ring of intensity."""
+    seed: Seed = 7
+
+
+class BaseConfig(Strict):
+    """The object and probe that Phase C illuminates, or a measured scan: exactly one of the three."""
+
+    npz: str | None = None
+    """File with `objectGuess` and `probeGuess` (or `obj` and `probe`)."""
+    procedural: ProceduralBase | None = None
+    measured: str | None = None
+    """A DATA-001 file of a measured scan: it is split, and thinned to each dose, instead of simulated."""
+    reduction: Literal["bin", "crop"] = "bin"
+    """How a probe larger than the patch becomes as small: `bin` averages object and probe over whole blocks of pixels,
+    `crop` keeps the probe's centre."""
+
+    @model_validator(mode="after")
+    def _exactly_one_source(self) -> Self:
+        given = [name for name in ("npz", "procedural", "measured") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"needs exactly one of npz, procedural and measured; got {', '.join(given) or 'none'}")
+        return self
+
+
+class ScanConfig(Strict):
+    """Where the beam goes. A measured scan brings its own positions and ignores this section."""
+
+    pattern: Literal["jittered_raster", "uniform_random"] = "jittered_raster"
+    positions: Annotated[int, Field(ge=8)] = 2048
+    """Scan positions, both halves together; none is laid inside the guard band."""
+    step_px: Positive | None = None
+    """Raster step [px]; null spreads the positions evenly over the object."""
+    jitter_px: NonNegative = 1.0
+    """Largest displacement from the raster, along each axis [px]."""
+
+
+class ViewConfig(Strict):
+    """One way of looking at the scan: how many of its patterns, grouped how."""
+
+    gridsize: Annotated[int, Field(ge=1, le=4)]
+    """A group has gridsize² patterns."""
+    image_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The share of each half's patterns that the view keeps."""
+    groups: Count | None = None
+    """Groups drawn each epoch; null means one for every gridsize² patterns. More groups than patterns is oversampling and needs
+    neighbor_count > gridsize²."""
+    nominal_overlap: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """The overlap that the view is named for; a diagnostic beside the measured one."""
+
+    @property
+    def group_size(self) -> int:
+        """Patterns in a group, C = gridsize²."""
+        return self.gridsize**2
+
+
+class SplitConfig(Strict):
+    """How the scan becomes a training half and a test half."""
+
+    axis: Literal["y", "x"] = "y"
+    guard_band_px: NonNegative | None = None
+    """Positions nearer than this to the split line are dropped [px]; null means half a patch, which keeps every object pixel
+    under a test pattern out of the training half."""
+
+
+class SeedsConfig(Strict):
+    """One seed for each thing that is drawn."""
+
+    simulation: Seed = 42
+    grouping: Seed = 123
+    subsampling: Seed = 456
+    training: Seed | Annotated[tuple[Seed, ...], Field(min_length=1)] = 0
+    """One seed, or several: then each job is trained once for each."""
+
+
+def _fly64_views() -> dict[str, ViewConfig]:
+    return {
+        "baseline": ViewConfig(gridsize=1, nominal_overlap=None),
+        "dense": ViewConfig(gridsize=2, nominal_overlap=0.7),
+        "sparse": ViewConfig(gridsize=2, image_fraction=0.0625, groups=256, nominal_overlap=0.2),
+    }
+
+
+ViewName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class DesignConfig(Strict):
+    """The axes of the study. The defaults are the constants of fly64."""
+
+    doses_photons: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1e3, 1e4, 1e5)
+    """Mean photons per frame."""
+    patch_size_px: PatchSize = 128
+    """N, the side of a pattern and of its object patch [px]."""
+    neighbor_count: Count = 7
+    """K, the nearest neighbours that a group is drawn from; at least gridsize² (OVERSAMPLING-001)."""
+    probe_diameter_px: Positive | None = None
+    """Diameter of the disc of the overlap metrics [px]; null means 0.6 N."""
+    views: Annotated[dict[ViewName, ViewConfig], Field(min_length=1)] = Field(default_factory=_fly64_views)
+    split: SplitConfig = SplitConfig()
+    seeds: SeedsConfig = SeedsConfig()
+
+    @model_validator(mode="after")
+    def _enough_neighbors(self) -> Self:
+        for name, view in self.views.items():
+            if view.gridsize > 1 and self.neighbor_count < view.group_size:
+                raise ValueError(
+                    f"neighbor_count is {self.neighbor_count}, but view {name} has gridsize {view.gridsize} and needs "
+                    f"at least {view.group_size} (OVERSAMPLING-001)"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _distinct_doses(self) -> Self:
+        labels = [round(dose) for dose in self.doses_photons]
+        if len(set(labels)) != len(labels) or min(labels) < 1:
+            raise ValueError("doses_photons must differ, and be at least 1, once rounded to whole photons: folders are named so")
+        return self
+
+
+class TrainingConfig(Strict):
+    """What a network is and how it learns."""
+
+    architecture: Literal["backprojection_unet", "ptychopinn"] = "backprojection_unet"
+    unet_widths: Annotated[tuple[Count, ...], Field(min_length=2, max_length=5)] = (16, 32, 48)
+    """Channels of each level of `backprojection_unet`."""
+    n_filters_scale: Annotated[int, Field(ge=1, le=8)] = 2
+    """Width factor of `ptychopinn`."""
+    epochs: Count = 50
+    batch_size: Count = 16
+    """Patterns in a step (gridsize 2: a quarter as many groups)."""
+    learning_rate: Positive = 2e-3
+    """The highest rate, reached after the warm-up; a cosine takes it down to a fiftieth."""
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Share of all steps over which the rate rises from zero."""
+    weight_decay: NonNegative = 1e-4
+    gradient_clip_norm: Positive = 1.0
+    photon_split: Annotated[float, Field(gt=0, lt=1)] | None = 0.5
+    """Share of each pattern's photons, drawn anew each time, that the network is fed; the loss is scored on the others. Null
+    feeds all and scores on the same."""
+    validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.125
+    """Share of the training half, a strip at its far end, kept for choosing the best weights."""
+    deterministic: bool = True
+    """The same seed on the same machine gives the same bytes."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=256)] = 2
+    """CPU threads of one job."""
+
+
+class DatasetRecipe(Strict):
+    """All that decides the files of Phase C at one dose."""
+
+    base: BaseConfig
+    base_sha256: str | None
+    """The digest of the file that `base` names; null for a procedural base."""
+    scan: ScanConfig
+    split: SplitConfig
+    dose_photons: Positive
+    patch_size_px: PatchSize
+    simulation_seed: Seed
+
+    @property
+    def guard_band_px(self) -> float:
+        """The guard band in force [px]."""
+        return self.patch_size_px / 2 if self.split.guard_band_px is None else self.split.guard_band_px
+
+    def sha256(self) -> str:
+        """The digest of the recipe; a base file counts by its content, not by its place."""
+        recipe = self.model_dump(mode="json")
+        if self.base_sha256 is not None:
+            recipe["base"] |= {"npz": None, "measured": None, "is_measured": self.base.measured is not None}
+        return sha256_json(recipe)
+
+
+class ViewRecipe(Strict):
+    """All that decides the files of Phase D for one view of one dataset."""
+
+    dataset: DatasetRecipe
+    name: str
+    view: ViewConfig
+    neighbor_count: Count
+    probe_diameter_px: Positive
+    subsampling_seed: Seed
+    grouping_seed: Seed
+
+    def sha256(self) -> str:
+        """The digest of the recipe, its dataset's included."""
+        return sha256_json(self.model_dump(mode="json", exclude={"dataset"}) | {"dataset": self.dataset.sha256()})
+
+
+class JobConfig(Strict):
+    """All that decides the weights of one network."""
+
+    job_id: str
+    dose_photons: Positive
+    view: str
+    gridsize: Count
+    groups: Count | None
+    patch_size_px: PatchSize
+    neighbor_count: Count
+    grouping_seed: Seed
+    training_seed: Seed
+    data_recipe_sha256: str
+    """The digest of the `ViewRecipe` (or of outside files) that the data come from."""
+    training: TrainingConfig
+
+    @property
+    def group_size(self) -> int:
+        """Patterns in a group, C = gridsize²."""
+        return self.gridsize**2
+
+    def identity(self) -> dict[str, Any]:
+        """Every field but the execution settings."""
+        return self.model_dump(mode="json", exclude={"training": set(EXECUTION_FIELDS)})
+
+    def config_sha256(self) -> str:
+        """The digest of the job's identity."""
+        return sha256_json(self.identity())
