@@ -1,0 +1,92 @@
+"""The forward model: a shifted probe times an object patch, propagated to the far field.
+
+    I(q) = |F[ P(r - f) O(r) ](q)|²        F unitary (norm="ortho"), so that Σ I = Σ |P O|²  (Parseval)
+
+A scan position (y, x) [px] is split into the nearest whole pixel c, about which the patch `O[c - N/2 : c + N/2]` is cut, and a
+remainder f in [-1/2, 1/2), by which the probe is moved with the Fourier shift theorem. The same operator simulates and trains.
+
+Here the zero frequency is at the corner, `torch.fft`'s own order; files have it at the centre (DATA-001) and are rolled once
+on loading.
+
+Axes: B positions, N×N pixels of a patch or pattern, H×W pixels of the object.
+"""
+
+import torch
+from torch import Tensor
+
+
+def split_positions(positions_yx: Tensor) -> tuple[Tensor, Tensor]:
+    """Whole pixels and remainders of scan positions.
+
+    Parameters
+    ----------
+    positions_yx
+        (B, 2) float64, pixels on the object grid.
+
+    Returns
+    -------
+    (B, 2) int64 whole pixels, and (B, 2) float64 remainders in [-1/2, 1/2).
+    """
+    whole = torch.floor(positions_yx + 0.5)
+    return whole.long(), positions_yx - whole
+
+
+def shift_probe(probe: Tensor, shifts_yx: Tensor) -> Tensor:
+    """Move a probe by fractions of a pixel with the Fourier shift theorem; energy is conserved.
+
+    Parameters
+    ----------
+    probe
+        (N, N) complex.
+    shifts_yx
+        (B, 2) real, towards growing index [px].
+
+    Returns
+    -------
+    (B, N, N) complex; the probe itself, expanded, where every shift is zero.
+    """
+    if not bool(shifts_yx.any()):
+        return probe.expand(len(shifts_yx), *probe.shape)
+    frequencies = torch.fft.fftfreq(probe.shape[-1], device=probe.device, dtype=probe.real.dtype)
+    phases = -2 * torch.pi * shifts_yx.to(probe.real.dtype)[:, :, None] * frequencies
+    ramps = torch.polar(torch.ones_like(phases), phases)
+    shifted: Tensor = torch.fft.ifft2(torch.fft.fft2(probe) * ramps[:, 0, :, None] * ramps[:, 1, None, :])
+    return shifted
+
+
+def patch_indices(centers_yx: Tensor, patch_size: int, object_width: int) -> Tensor:
+    """Flat indices into an (H, W) object of the patches about whole-pixel centres: (B, N, N) int64."""
+    offsets = torch.arange(patch_size, device=centers_yx.device) - patch_size // 2
+    rows = centers_yx[:, 0, None, None] + offsets[:, None]
+    columns = centers_yx[:, 1, None, None] + offsets[None, :]
+    return rows * object_width + columns
+
+
+def cut_patches(object_hw: Tensor, centers_yx: Tensor, patch_size: int) -> Tensor:
+    """The patches `O[y - N/2 : y + N/2, x - N/2 : x + N/2]` of an (H, W) object: (B, N, N)."""
+    return object_hw.flatten()[patch_indices(centers_yx, patch_size, object_hw.shape[1])]
+
+
+def add_patches(patches: Tensor, centers_yx: Tensor, object_shape: tuple[int, int]) -> Tensor:
+    """The adjoint of `cut_patches`: (B, N, N) patches summed where they lie on an (H, W) canvas."""
+    canvas = torch.zeros(object_shape[0] * object_shape[1], dtype=patches.dtype, device=patches.device)
+    indices = patch_indices(centers_yx, patches.shape[-1], object_shape[1])
+    return canvas.index_add(0, indices.flatten(), patches.flatten()).view(object_shape)
+
+
+def propagate(exit_waves: Tensor) -> Tensor:
+    """Exit waves (..., N, N) to the far field, zero frequency at the corner; unitary."""
+    far_fields: Tensor = torch.fft.fft2(exit_waves, norm="ortho")
+    return far_fields
+
+
+def back_propagate(far_fields: Tensor) -> Tensor:
+    """The adjoint and inverse of `propagate`."""
+    exit_waves: Tensor = torch.fft.ifft2(far_fields, norm="ortho")
+    return exit_waves
+
+
+def diffraction_intensity(patches: Tensor, probes: Tensor) -> Tensor:
+    """Expected photon counts (..., N, N) of object patches under probes whose Σ|P|² is in photons."""
+    far_fields = propagate(patches * probes)
+    return far_fields.real.square() + far_fields.imag.square()
