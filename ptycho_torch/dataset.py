@@ -1,0 +1,165 @@
+"""A scan as tensors, the strip that validates it, and the batches of an epoch.
+
+Nothing random here has a state: every draw starts from (seed, epoch), so a resumed training sees what an uninterrupted one would.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ptycho_torch import params
+from ptycho_torch.config import JobConfig
+from ptycho_torch.errors import GroupingError
+from ptycho_torch.grouping import draw_groups
+from ptycho_torch.legacy_bridge import require_bridged
+from ptycho_torch.npz_contract import PtychoDataset, read_dataset
+from ptycho_torch.physics import shift_probe, split_positions
+
+
+@dataclass(frozen=True, eq=False)
+class ScanTensors:
+    """The patterns of a scan, ready for the forward model of `physics`."""
+
+    positions_yx: npt.NDArray[np.float64]
+    """(n, 2) scan positions [px]."""
+    counts: Tensor
+    """(n, N, N) float32 photons, zero frequency at the corner."""
+    centers: Tensor
+    """(n, 2) int64 whole pixels about which the patches lie on the object, (y, x)."""
+    shifts: Tensor
+    """(n, 2) float32 what is left of the positions, in [-1/2, 1/2) px; not float64, which Apple's GPUs lack."""
+    probe: Tensor
+    """(N, N) complex64, Σ|P|² in photons."""
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def take(self, rows: Tensor) -> "ScanTensors":
+        """Some patterns (m,) of the scan as a scan of their own."""
+        return ScanTensors(
+            positions_yx=self.positions_yx[rows.cpu().numpy()],
+            counts=self.counts[rows],
+            centers=self.centers[rows],
+            shifts=self.shifts[rows],
+            probe=self.probe,
+        )
+
+    def probes_of(self, rows: Tensor) -> Tensor:
+        """The probe where it stood for each of `rows` (...): (..., N, N)."""
+        return shift_probe(self.probe, self.shifts[rows].reshape(-1, 2)).reshape(*rows.shape, *self.probe.shape)
+
+
+def load_scan(path: Path, job: JobConfig, device: torch.device) -> ScanTensors:
+    """Read a DATA-001 file for a job whose values are in the legacy dictionary (CONFIG-001).
+
+    A file without `intensity_scale` gets the one that makes its mean exposure the job's dose.
+
+    Raises
+    ------
+    BridgeError
+        The dictionary does not hold this job's values.
+    DataContractError
+        The file is refused.
+    """
+    require_bridged(params.cfg, job)
+    dataset = read_dataset(path)
+    if dataset.intensity_scale is None:
+        dataset = replace(dataset, intensity_scale=_scale_of_dose(dataset, job.dose_photons))
+    return _as_tensors(dataset, device)
+
+
+def _scale_of_dose(dataset: PtychoDataset, dose_photons: float) -> float:
+    energy = np.square(dataset.diffraction, dtype=np.float64).sum() / len(dataset.diffraction)
+    return float(np.sqrt(dose_photons / energy))
+
+
+def _as_tensors(dataset: PtychoDataset, device: torch.device) -> ScanTensors:
+    centers, shifts = split_positions(torch.from_numpy(dataset.positions_yx))
+    counts = np.fft.ifftshift(dataset.counts(), axes=(-2, -1))
+    probe = torch.from_numpy(dataset.probe_guess * np.complex64(dataset.intensity_scale))
+    return ScanTensors(
+        positions_yx=dataset.positions_yx,
+        counts=torch.from_numpy(counts).to(device),
+        centers=centers.to(device),
+        shifts=shifts.float().to(device),
+        probe=probe.to(device),
+    )
+
+
+def validation_strip(positions_yx: npt.NDArray[np.float64], fraction: float, at_least: int) -> tuple[Tensor, Tensor]:
+    """Keep the strip of a scan that lies furthest along x for validation.
+
+    Parameters
+    ----------
+    positions_yx
+        (n, 2) scan positions [px].
+    fraction
+        Share of the positions that the strip should hold.
+    at_least
+        Neither part gets fewer rows than this.
+
+    Returns
+    -------
+    Training rows and validation rows, int64, each ascending.
+
+    Raises
+    ------
+    GroupingError
+        There are fewer than 2 · `at_least` positions.
+    """
+    n = len(positions_yx)
+    if n < 2 * at_least:
+        raise GroupingError(
+            f"{n} patterns can't be parted into training and validation with {at_least} or more each.",
+            hint="Keep more patterns in the view (image_fraction), or lower its gridsize.",
+        )
+    held = min(max(round(fraction * n), at_least), n - at_least)
+    by_x = np.argsort(positions_yx[:, 1], kind="stable")
+    return torch.from_numpy(np.sort(by_x[:-held])), torch.from_numpy(np.sort(by_x[-held:]))
+
+
+def epoch_batches(scan: ScanTensors, rows: Tensor, job: JobConfig, epoch: int) -> Sequence[Tensor]:
+    """The batches of an epoch, the same number in each epoch, of nearly equal size.
+
+    Parameters
+    ----------
+    scan
+        The whole scan.
+    rows
+        (m,) int64 rows that may be used.
+    job
+        Says how groups are drawn and seeded, and how many patterns go in a batch.
+    epoch
+        Groups are drawn and shuffled anew in each.
+
+    Returns
+    -------
+    Tensors (b, C) int64 of rows of `scan`, on its device; b · C is at most the batch size, but b at least 1.
+    """
+    groups = draw_groups(
+        scan.positions_yx[rows.cpu().numpy()],
+        gridsize=job.gridsize,
+        neighbor_count=job.neighbor_count,
+        n_groups=_groups_an_epoch(job, len(rows)),
+        seed=counter_seed(job.grouping_seed, epoch),
+    )
+    np.random.default_rng((job.training_seed, epoch)).shuffle(groups)
+    most = max(1, job.training.batch_size // job.group_size)
+    batches = torch.from_numpy(groups).tensor_split(-(-len(groups) // most))
+    return [rows[batch.to(rows.device)].to(scan.counts.device) for batch in batches]
+
+
+def _groups_an_epoch(job: JobConfig, n_rows: int) -> int | None:
+    """The job's number; no more than there are rows where OVERSAMPLING-001 forbids to draw anchors again."""
+    may_oversample = job.gridsize > 1 and job.neighbor_count > job.group_size
+    return job.groups if job.groups is None or may_oversample else min(job.groups, n_rows)
+
+
+def counter_seed(*counters: int) -> int:
+    """A 63-bit seed that depends on every counter, such as (seed, epoch, step), and on their order."""
+    return int(np.random.SeedSequence(counters).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,0 +1,66 @@
+"""Where a job computes, and how to make that repeatable."""
+
+import os
+
+import torch
+
+from ptycho_torch.errors import DeviceError
+
+ALLOTMENT_VARIABLES = ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_GPUS")
+"""What a scheduler sets when it hands a job GPUs."""
+NO_DEVICES = ("", "-1", "NoDevFiles")
+"""What it is set to where a job shall see none."""
+
+
+def choose_device(name: str) -> tuple[torch.device, list[str]]:
+    """The device that a configuration asks for.
+
+    Parameters
+    ----------
+    name
+        `auto`, `cpu`, `cuda` or `mps`; `auto` takes a GPU where there is one.
+
+    Returns
+    -------
+    The device, and sentences that the job's record must carry: a GPU was allotted and PyTorch cannot see it.
+
+    Raises
+    ------
+    DeviceError
+        The device was named and this machine does not have it.
+    """
+    if name == "auto":
+        return _best_device()
+    if not _is_available(name):
+        raise DeviceError(
+            f"training.device is {name}, but PyTorch {torch.__version__} sees no {name} device here.",
+            hint="Ask for a GPU node (resources.gpus_per_node), install a PyTorch built for it, or set training.device to auto.",
+        )
+    return torch.device(name), []
+
+
+def make_repeatable(*, deterministic: bool, threads: int) -> None:
+    """Set the CPU threads and, for `deterministic`, choose algorithms whose sums have a fixed order."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # the module makes it at run time
+    torch.backends.cudnn.benchmark = not deterministic
+    if deterministic:
+        # cuBLAS reads it when its first handle is made, which is after this.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def _best_device() -> tuple[torch.device, list[str]]:
+    for name in ("cuda", "mps"):
+        if _is_available(name):
+            return torch.device(name), []
+    values = {variable: os.environ.get(variable, "") for variable in ALLOTMENT_VARIABLES}
+    allotted = ", ".join(f"{variable}={value}" for variable, value in values.items() if value not in NO_DEVICES)
+    warning = f"A GPU was allotted ({allotted}) but PyTorch {torch.__version__} sees none: trained on the CPU."
+    return torch.device("cpu"), [warning] if allotted else []
+
+
+def _is_available(name: str) -> bool:
+    if name == "cuda":
+        return torch.cuda.is_available()
+    return name == "cpu" or torch.backends.mps.is_available()

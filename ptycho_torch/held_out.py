@@ -1,0 +1,124 @@
+"""Scores on photons that were held out: what training minimises, validation watches and evaluation reports.
+
+The photons of a pattern are dealt to two parts. One is fed to whatever predicts the object; its prediction, illuminated again,
+is compared with the other.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ptycho_torch.config import JobConfig
+from ptycho_torch.dataset import ScanTensors, counter_seed
+from ptycho_torch.grouping import draw_groups
+from ptycho_torch.losses import poisson_deviance, split_photons
+from ptycho_torch.physics import diffraction_intensity
+
+Predictor = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Fed counts (B, C, N, N), probes (B, C, N, N) of the same exposure, centres (B, C, 2) -> object patches (B, C, N, N)."""
+
+DEFAULT_SHARE = 0.5
+"""Share of the photons that is fed when scoring a network that was trained without a split."""
+
+
+@dataclass(frozen=True, eq=False)
+class PhotonParts:
+    """The photons of some patterns, parted."""
+
+    fed: Tensor
+    held: Tensor
+    fed_share: float
+    held_share: float
+
+    def take(self, rows: Tensor) -> "PhotonParts":
+        """The parts of some of the patterns."""
+        return replace(self, fed=self.fed[rows], held=self.held[rows])
+
+
+def part_photons(counts: Tensor, share: float | None, seed: int) -> PhotonParts:
+    """Deal photons by chance; the same seed deals the same on the same kind of device.
+
+    Parameters
+    ----------
+    counts
+        (..., N, N) photons.
+    share
+        The chance of being fed; None feeds every photon and holds out the very same ones.
+    seed
+        Of this one deal.
+    """
+    if share is None:
+        return PhotonParts(counts, counts, 1.0, 1.0)
+    fed, held = split_photons(counts, share, torch.Generator(counts.device).manual_seed(seed))
+    return PhotonParts(fed, held, share, 1 - share)
+
+
+def prediction_deviance(predict: Predictor, scan: ScanTensors, rows: Tensor, parts: PhotonParts) -> Tensor:
+    """Half the Poisson deviance per held-out photon of what is predicted from the fed ones.
+
+    Parameters
+    ----------
+    rows
+        (B, C) rows of the scan.
+    parts
+        Their photons, (B, C, N, N) each.
+    """
+    probes = scan.probes_of(rows)
+    patches = predict(parts.fed, probes * sqrt(parts.fed_share), scan.centers[rows])
+    return poisson_deviance(diffraction_intensity(patches, probes * sqrt(parts.held_share)), parts.held)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutScan:
+    """A scan with one fixed split of its photons and one fixed choice of groups."""
+
+    scan: ScanTensors
+    parts: PhotonParts
+    batches: Sequence[Tensor]
+
+    @torch.no_grad()
+    def deviance(self, predict: Predictor) -> float:
+        """Half the Poisson deviance per held-out photon, over all groups."""
+        total, photons = 0.0, 0.0
+        for rows in self.batches:
+            parts = self.parts.take(rows)
+            held_photons = float(parts.held.sum())
+            total += float(prediction_deviance(predict, self.scan, rows, parts)) * held_photons
+            photons += held_photons
+        return total / photons
+
+
+def hold_out(scan: ScanTensors, job: JobConfig, purpose: int) -> HeldOutScan:
+    """Fix a split and groups for scoring: one group for every C patterns, whatever the job draws in training.
+
+    Parameters
+    ----------
+    purpose
+        Tells one use of the job's seeds from another.
+    """
+    groups = draw_groups(
+        scan.positions_yx,
+        gridsize=job.gridsize,
+        neighbor_count=job.neighbor_count,
+        n_groups=None,
+        seed=counter_seed(job.grouping_seed, purpose),
+    )
+    share = job.training.photon_split or DEFAULT_SHARE
+    parts = part_photons(scan.counts, share, counter_seed(job.training_seed, purpose))
+    return HeldOutScan(scan, parts, in_batches(groups, job, scan.counts.device))
+
+
+def in_batches(groups: npt.NDArray[np.int64], job: JobConfig, device: torch.device) -> Sequence[Tensor]:
+    """Groups (g, C) as tensors (b, C) of at most a batch's patterns each, or of one group."""
+    most = max(1, job.training.batch_size // groups.shape[1])
+    return torch.from_numpy(groups).to(device).tensor_split(-(-len(groups) // most))
+
+
+def flat_object(fed: Tensor, probes: Tensor, centers_yx: Tensor) -> Tensor:
+    """The `Predictor` that sees nothing: O = 1."""
+    return torch.ones_like(probes)

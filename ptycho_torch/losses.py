@@ -1,0 +1,54 @@
+"""How well expected intensities explain photon counts, and how to hold photons out.
+
+A network that is scored on the counts it was fed learns their noise. Poisson counts can be split instead: of n photons each goes
+to the first part with probability p, and the two parts are exactly independent Poisson counts of means p·I and (1 - p)·I.
+"""
+
+import torch
+from torch import Generator, Tensor
+
+DARK_SHARE = 1e-3
+"""Dark counts added to expectation and counts alike, as a share of the mean count: bounds the logarithm and its gradient."""
+
+
+def poisson_deviance(expected: Tensor, counts: Tensor) -> Tensor:
+    """Half the Poisson deviance per photon: 0 for a perfect fit, never negative.
+
+    Σ[ λ - n + n log(n / λ) ] / Σ counts, with the same few dark counts in λ and n. They leave the optimum where it is: the
+    gradient (λ - n) / (λ + dark) still has mean zero at the true intensity.
+
+    Parameters
+    ----------
+    expected
+        Intensities [photons], of any shape, not negative.
+    counts
+        Photons, of the same shape.
+
+    Returns
+    -------
+    A scalar; infinite or not a number where there are no photons at all.
+    """
+    dark = DARK_SHARE * counts.mean()
+    fitted, measured = expected + dark, counts + dark
+    deviances = fitted - measured + measured * torch.log(measured / fitted)
+    return deviances.sum() / counts.sum()
+
+
+def split_photons(counts: Tensor, fraction: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Deal each photon to one of two parts by chance (binomial thinning).
+
+    Parameters
+    ----------
+    counts
+        Photons, whole numbers in a float tensor of any shape.
+    fraction
+        The chance that a photon goes to the first part.
+    generator
+        On the device of `counts`; the same state deals the same photons.
+
+    Returns
+    -------
+    The two parts; they sum to `counts`.
+    """
+    fed = torch.binomial(counts, torch.full_like(counts, fraction), generator=generator)
+    return fed, counts - fed

@@ -1,0 +1,168 @@
+"""The door by which a launcher enters: make data, train one job, read what it left. Needs PyTorch (POLICY-001)."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ptycho_torch.errors import MissingTorchError
+
+try:
+    import torch
+except ImportError as error:
+    raise MissingTorchError(
+        f"PyTorch cannot be imported: {error}.",
+        hint="Install it in this Python: pip install torch --index-url https://download.pytorch.org/whl/cpu",
+    ) from error
+
+from ptycho_torch import params
+from ptycho_torch.bundle import BundleRecord, bundle_facts, load_model, write_bundle
+from ptycho_torch.config import DatasetRecipe, JobConfig, ViewRecipe
+from ptycho_torch.dataset import load_scan
+from ptycho_torch.devices import choose_device, make_repeatable
+from ptycho_torch.legacy_bridge import legacy_config, require_clear, reset, update_legacy_dict
+from ptycho_torch.measured_scan import IngestOptions, ingest
+from ptycho_torch.npz_contract import read_dataset
+from ptycho_torch.overlap_views import current_view, make_view
+from ptycho_torch.reconstruction import bounding_shape, image_metrics, photon_metrics, reconstruct
+from ptycho_torch.simulation import current_dataset, make_dataset
+from ptycho_torch.trainer import CHECKPOINTS_NAME, Interrupted, Report, Surroundings, TrainingOutcome, train
+from ptycho_torch.training_log import logger, logging_to
+
+__all__ = [
+    "IngestOptions",
+    "Interrupted",
+    "TrainingFiles",
+    "clear_legacy_dict",
+    "ingest",
+    "load_model",
+    "prepare_dataset",
+    "prepare_view",
+    "require_clear_legacy_dict",
+    "train_job",
+]
+
+RECONSTRUCTION_NAME = "reconstruction.npz"
+LOG_NAME = "train.log"
+
+
+@dataclass(frozen=True)
+class TrainingFiles:
+    """What a job reads, and where it writes."""
+
+    train_npz: Path
+    test_npz: Path
+    folder: Path
+    """The job's artifact folder."""
+
+
+def prepare_dataset(recipe: DatasetRecipe, folder: Path) -> dict[str, Any]:
+    """Phase C at one dose: the record of the files in `folder`, which are made unless they are whole and of this recipe."""
+    return current_dataset(recipe, folder) or make_dataset(recipe, folder)
+
+
+def prepare_view(recipe: ViewRecipe, phase_c: Path, folder: Path) -> dict[str, Any]:
+    """Phase D for one view: the metrics bundle of the files in `folder`, which are made unless whole and of this recipe.
+
+    Raises
+    ------
+    ViewUnavailableError
+        The dataset cannot yield the view.
+    """
+    return current_view(recipe, phase_c, folder) or make_view(recipe, phase_c, folder)
+
+
+def clear_legacy_dict() -> None:
+    """Bring the legacy dictionary back to its defaults, so that no job finds another's values."""
+    reset()
+
+
+def require_clear_legacy_dict() -> None:
+    """Refuse a legacy dictionary in which a job has left something.
+
+    Raises
+    ------
+    BridgeError
+        Naming the keys.
+    """
+    require_clear(params.cfg)
+
+
+def train_job(
+    job: JobConfig, files: TrainingFiles, *, attempt: int, report: Report, should_stop: Callable[[], bool]
+) -> dict[str, Any]:
+    """Train one network, or go on training it, write its bundle and score it on the half of the scan it never saw.
+
+    Writes `model.safetensors`, `model.json`, `reconstruction.npz`, `history.jsonl`, `train.log` and `checkpoints/`. The legacy
+    dictionary is filled first of all (CONFIG-001) and cleared at the end, so that jobs may follow each other in one process.
+
+    Parameters
+    ----------
+    attempt
+        Which attempt at this job it is; the first is 1.
+    report
+        Called with the events of `trainer.Surroundings`, and `{"event": "evaluating"}`.
+    should_stop
+        Asked before each step.
+
+    Returns
+    -------
+    The facts of the result record: JSON values, paths relative to `files.folder`.
+
+    Raises
+    ------
+    Interrupted
+        `should_stop` said so; the next call goes on from that very step.
+    PtychoError
+        Data, device or training failed.
+    """
+    with logging_to(files.folder / LOG_NAME, attempt), _bridged(job, files):
+        device, warnings = choose_device(job.training.device)
+        for warning in warnings:
+            logger.warning(warning)
+        make_repeatable(deterministic=job.training.deterministic, threads=job.training.threads)
+        outcome = train(job, load_scan(files.train_npz, job, device), Surroundings(files.folder, attempt, report, should_stop))
+        bundle = write_bundle(files.folder, outcome.best_weights, bundle_facts(job))
+        report({"event": "evaluating"})
+        metrics = _evaluate(job, files, device)
+        return _result(outcome, bundle, metrics) | {"device": str(device), "warnings": [*warnings, *outcome.warnings]}
+
+
+@contextmanager
+def _bridged(job: JobConfig, files: TrainingFiles) -> Iterator[None]:
+    """The legacy dictionary filled from this job, and from nothing else, as long as the job runs."""
+    reset()
+    config = legacy_config(job, train_npz=files.train_npz, test_npz=files.test_npz, output_dir=files.folder)
+    update_legacy_dict(params.cfg, config)
+    try:
+        yield
+    finally:
+        reset()
+
+
+def _evaluate(job: JobConfig, files: TrainingFiles, device: torch.device) -> dict[str, Any]:
+    """Score the bundle as it lies on the disk, on the test half, and write the stitched object."""
+    model = load_model(files.folder)[0].to(device)
+    scan = load_scan(files.test_npz, job, device)
+    truth = read_dataset(files.test_npz).object_guess
+    shape = bounding_shape(scan) if truth is None else (truth.shape[0], truth.shape[1])
+    reconstruction = reconstruct(model, scan, job, shape)
+    reconstruction.save(files.folder / RECONSTRUCTION_NAME, truth)
+    return photon_metrics(model, scan, job) | ({} if truth is None else image_metrics(reconstruction, truth))
+
+
+def _result(outcome: TrainingOutcome, bundle: BundleRecord, metrics: dict[str, Any]) -> dict[str, Any]:
+    history = outcome.progress.history
+    seconds = sum(row.seconds for row in history)
+    return {
+        "final_loss": history[-1].train_loss,
+        "best_val_loss": outcome.progress.best_val_loss,
+        "epochs_completed": outcome.progress.epoch,
+        "bundle_path": bundle.path.name,
+        "bundle_sha256": bundle.sha256,
+        "bundle_size_bytes": bundle.size_bytes,
+        "samples_per_s": round(sum(row.samples_per_s * row.seconds for row in history) / max(seconds, 1e-9), 1),
+        "resumed_from": None if outcome.resumed_from is None else f"{CHECKPOINTS_NAME}/{outcome.resumed_from.name}",
+        "metrics": metrics,
+    }

@@ -1,0 +1,106 @@
+"""PtychoPINN's network: an auto-encoder that takes the patterns of a group as channels and answers with as many patches.
+
+An encoder of the diffraction amplitude, and a decoder each for amplitude and phase, without skips. A decoder's fine head draws
+the central N/2 × N/2 pixels, where the light is; a coarse head draws the frame around them, as a probe larger than N/2 needs.
+Architecture after Hoidn, Mishra and Mehta, Sci. Rep. 13, 22789 (2023).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ptycho_torch.network_parts import glorot_, pad_to_window
+
+HEAD_GAIN = 0.05
+"""Shrinks the last layers' first weights, so that training starts at O = 1."""
+BOTTLENECK_PX = 8
+NARROWEST = {32: 64, 64: 32, 128: 16, 256: 8}
+"""Channels of the first stage, by patch size, at scale 1; each next stage has twice as many, 128 at the bottleneck."""
+
+
+def stage_widths(patch_size_px: int, scale: int) -> tuple[int, ...]:
+    """Channels of each encoder stage, from the pattern to the 8×8 bottleneck."""
+    stages = int(math.log2(patch_size_px // BOTTLENECK_PX))
+    return tuple(scale * NARROWEST[patch_size_px] * 2**stage for stage in range(stages))
+
+
+def _double_conv(channels_in: int, channels_out: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(channels_in, channels_out, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(channels_out, channels_out, 3, padding=1),
+        nn.ReLU(),
+    ]
+
+
+def _encoder(channels_in: int, widths: tuple[int, ...]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for before, width in zip((channels_in, *widths), widths, strict=False):
+        layers += [*_double_conv(before, width), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers)
+
+
+class Decoder(nn.Module):
+    """From the bottleneck to one unbounded image (N, N) a pattern."""
+
+    def __init__(self, widths: tuple[int, ...], channels_out: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, width in zip(widths[::-1], widths[-2::-1], strict=False):
+            layers += [*_double_conv(before, width), nn.Upsample(scale_factor=2.0, mode="nearest")]
+        self.stages = nn.Sequential(*layers)
+        self.center_head = nn.Conv2d(widths[0], channels_out, 3, padding=1)
+        self.frame_head = nn.Conv2d(widths[0], channels_out, 3, padding=1)
+
+    def forward(self, code: Tensor) -> Tensor:
+        """(B, W, 8, 8) -> (B, C, N, N)."""
+        features = self.stages(code)
+        center, frame = self.center_head(features), self.frame_head(features)
+        margin = center.shape[-1] // 2
+        outside = 1 - pad_to_window(torch.ones_like(center), margin, 0.0)
+        coarse = functional.interpolate(frame, scale_factor=2.0, mode="nearest")
+        return pad_to_window(center, margin, 0.0) + outside * coarse
+
+
+class PtychoPINN(nn.Module):
+    """The auto-encoder; amplitude 2·sigmoid (0 to 2), phase π·tanh, both starting near O = 1.
+
+    Parameters
+    ----------
+    patch_size_px
+        N.
+    group_size
+        C, patterns in and patches out.
+    n_filters_scale
+        Width factor.
+    """
+
+    mixes_channels = True
+
+    def __init__(self, patch_size_px: int, group_size: int, n_filters_scale: int) -> None:
+        super().__init__()
+        widths = stage_widths(patch_size_px, n_filters_scale)
+        self.encoder = _encoder(group_size, widths)
+        self.amplitude = Decoder(widths, group_size)
+        self.phase = Decoder(widths, group_size)
+        glorot_(self)
+        with torch.no_grad():
+            for decoder in (self.amplitude, self.phase):
+                decoder.center_head.weight.mul_(HEAD_GAIN)
+                decoder.frame_head.weight.mul_(HEAD_GAIN)
+
+    def forward(self, counts: Tensor, probes: Tensor) -> Tensor:
+        """Photon counts (B, C, N, N), zero frequency at the corner, and probes (B, C, N, N) of the same exposure -> patches."""
+        code = self.encoder(_normalized_amplitude(counts, probes))
+        amplitude = 2 * torch.sigmoid(self.amplitude(code))
+        return torch.polar(amplitude, math.pi * torch.tanh(self.phase(code)))
+
+
+def _normalized_amplitude(counts: Tensor, probes: Tensor) -> Tensor:
+    """sqrt(counts), zero frequency at the centre, such that the expected Σx² of an empty field of view is (N/2)²."""
+    exposure = probes.abs().square().sum(dim=(-2, -1), keepdim=True)
+    amplitude = torch.sqrt(counts / exposure) * (counts.shape[-1] / 2)
+    centered: Tensor = torch.fft.fftshift(amplitude, dim=(-2, -1))
+    return centered

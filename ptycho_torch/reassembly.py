@@ -1,0 +1,105 @@
+"""Patches that overlap become one object: within a group while training, over a whole scan when stitching.
+
+Both are weighted means with the same weights in numerator and denominator, so that whatever the weights are, patches cut from
+one object give back that object and a flat object stays flat.
+
+Axes: B groups, C patterns of a group, N×N pixels of a patch, H×W pixels of the object.
+"""
+
+import torch
+from torch import Tensor
+
+from ptycho_torch.physics import add_patches, patch_indices
+
+
+def merge_group(patches: Tensor, centers_yx: Tensor, weights: Tensor) -> Tensor:
+    """Make the patches of each group agree where they overlap.
+
+    Each group's patches are averaged on a canvas of its own and cut again.
+
+    Parameters
+    ----------
+    patches
+        (B, C, N, N) real or complex.
+    centers_yx
+        (B, C, 2) int64 whole-pixel centres on the object.
+    weights
+        (B, C, N, N) real, positive.
+
+    Returns
+    -------
+    (B, C, N, N) like `patches`; `patches` itself where C is 1.
+    """
+    if patches.shape[1] == 1:
+        return patches
+    indices, size = _canvas_indices(centers_yx, patches.shape[-1])
+    shares = weights / _sum_on_canvas(weights, indices, size)
+    return _sum_on_canvas(shares * patches, indices, size)
+
+
+def _canvas_indices(centers_yx: Tensor, patch_size: int) -> tuple[Tensor, int]:
+    """Flat indices (B, C, N, N) of every patch pixel on one long canvas that holds all groups, and that canvas's length."""
+    corners = centers_yx - centers_yx.amin(dim=1, keepdim=True)
+    height, width = (corners.amax(dim=(0, 1)) + patch_size).tolist()
+    within_group = patch_indices(corners.flatten(0, 1) + patch_size // 2, patch_size, width)
+    first = height * width * torch.arange(len(centers_yx), device=centers_yx.device)
+    indices = within_group.view(*centers_yx.shape[:2], patch_size, patch_size) + first[:, None, None, None]
+    return indices, len(centers_yx) * height * width
+
+
+def _sum_on_canvas(values: Tensor, indices: Tensor, size: int) -> Tensor:
+    """For every pixel of every patch, the sum of all `values` that lie on the same canvas pixel."""
+    canvas = torch.zeros(size, dtype=values.dtype, device=values.device)
+    return canvas.index_add(0, indices.flatten(), values.flatten())[indices]
+
+
+class Stitcher:
+    """The weighted mean of patches over the whole object, gathered chunk by chunk in double precision on the CPU.
+
+    Parameters
+    ----------
+    object_shape
+        (H, W) [px].
+    """
+
+    def __init__(self, object_shape: tuple[int, int]) -> None:
+        self._weighted = torch.zeros(object_shape, dtype=torch.complex128)
+        self._weight = torch.zeros(object_shape, dtype=torch.float64)
+
+    def add(self, patches: Tensor, centers_yx: Tensor, weights: Tensor) -> None:
+        """Add patches (..., N, N) about centres (..., 2) with non-negative weights (..., N, N)."""
+        size = patches.shape[-1]
+        centers = centers_yx.reshape(-1, 2).cpu()
+        weighted, weight = (patches * weights).reshape(-1, size, size), weights.reshape(-1, size, size)
+        object_shape = (self._weight.shape[0], self._weight.shape[1])
+        self._weighted += add_patches(weighted.cpu().to(torch.complex128), centers, object_shape)
+        self._weight += add_patches(weight.cpu().to(torch.float64), centers, object_shape)
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        """The object (H, W) complex64, 1 where no patch lay, and the summed weights (H, W) float32."""
+        seen = self._weight > 0
+        mean = self._weighted / torch.where(seen, self._weight, 1.0)
+        return torch.where(seen, mean, 1.0).to(torch.complex64), self._weight.float()
+
+
+def stitch(patches: Tensor, centers_yx: Tensor, weights: Tensor, object_shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Average overlapping patches on the object they were cut from.
+
+    Parameters
+    ----------
+    patches
+        (..., N, N) complex.
+    centers_yx
+        (..., 2) int64.
+    weights
+        (..., N, N) real, not negative.
+    object_shape
+        (H, W) [px].
+
+    Returns
+    -------
+    The object (H, W) complex64, 1 where no patch lay, and the summed weights (H, W) float32.
+    """
+    stitcher = Stitcher(object_shape)
+    stitcher.add(patches, centers_yx, weights)
+    return stitcher.result()

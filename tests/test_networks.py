@@ -1,0 +1,150 @@
+"""What every architecture promises, and that each can learn."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from ptycho_torch.config import TrainingConfig
+from ptycho_torch.errors import ConfigError
+from ptycho_torch.losses import poisson_deviance
+from ptycho_torch.model import PtychoModel, build_model, light_weights
+from ptycho_torch.physics import diffraction_intensity
+from ptycho_torch.ptychopinn_cnn import stage_widths
+
+N = 32
+UNET = TrainingConfig(architecture="backprojection_unet", unet_widths=(4, 8))
+CNN = TrainingConfig(architecture="ptychopinn", n_filters_scale=1)
+both = pytest.mark.parametrize("training", [UNET, CNN], ids=["unet", "cnn"])
+
+
+def _model(training: TrainingConfig, gridsize: int = 1, patch_size_px: int = N) -> PtychoModel:
+    torch.manual_seed(0)
+    return build_model(training, patch_size_px, gridsize)
+
+
+def _probe(photons: float) -> Tensor:
+    """A Gaussian of curved phase with Σ|P|² = photons: (N, N)."""
+    line = torch.arange(N) - N // 2
+    r2 = line[:, None] ** 2 + line[None, :] ** 2
+    probe = torch.polar(torch.exp(-r2 / 60.0), 0.02 * r2)
+    return probe * math.sqrt(photons / probe.abs().square().sum().item())
+
+
+def _scene(groups: int, patterns: int, photons: float = 1e5) -> tuple[Tensor, Tensor, Tensor]:
+    """Counts, probes and centres of groups that look at a random wavy object."""
+    generator = torch.Generator().manual_seed(1)
+    shape = (groups, patterns, N, N)
+    probes = _probe(photons).expand(shape)
+    waves = torch.fft.ifft2(torch.randn(shape, generator=generator) * (torch.fft.fftfreq(N).abs() < 0.1)).real
+    phases = 0.4 * waves / waves.std()
+    counts = torch.poisson(diffraction_intensity(torch.polar(torch.ones(shape), phases), probes), generator=generator)
+    return counts, probes, torch.randint(N, N + 8, (groups, patterns, 2), generator=generator)
+
+
+@both
+@pytest.mark.parametrize("gridsize", [1, 2])
+def test_model_maps_groups_of_patterns_to_as_many_patches(training: TrainingConfig, gridsize: int) -> None:
+    patches = _model(training, gridsize)(*_scene(2, gridsize**2))
+    assert patches.shape == (2, gridsize**2, N, N)
+    assert patches.dtype == torch.complex64
+
+
+@both
+def test_training_starts_near_the_empty_field_of_view(training: TrainingConfig) -> None:
+    patches = _model(training)(*_scene(4, 1))
+    assert (patches - 1).abs().max() < 0.35
+
+
+@both
+def test_every_weight_gets_a_gradient(training: TrainingConfig) -> None:
+    model = _model(training, gridsize=2)
+    model(*_scene(2, 4)).abs().square().sum().backward()
+    model(*_scene(2, 4)).angle().square().sum().backward()
+    assert all(p.grad is not None and bool(p.grad.any()) for p in model.parameters())
+
+
+@both
+def test_expected_input_is_the_same_at_every_dose(training: TrainingConfig) -> None:
+    model = _model(training)
+    counts, probes, centers = _scene(2, 1)
+    dim = model(counts, probes, centers)
+    bright = model(100 * counts, 10 * probes, centers)
+    assert torch.allclose(dim, bright, atol=1e-4)
+
+
+@both
+def test_same_seed_same_weights(training: TrainingConfig) -> None:
+    first, second = _model(training).state_dict(), _model(training).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@both
+def test_a_few_steps_beat_the_empty_field_of_view(training: TrainingConfig) -> None:
+    counts, probes, centers = _scene(8, 1)
+    model = _model(training)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    empty = poisson_deviance(diffraction_intensity(torch.ones_like(probes), probes), counts).item()
+    for _ in range(60):
+        loss = poisson_deviance(diffraction_intensity(model(counts, probes, centers), probes), counts)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.5 * empty
+
+
+def test_unet_sees_each_pattern_alone() -> None:
+    model = _model(UNET, gridsize=2)
+    counts, probes, _ = _scene(1, 4)
+    alone = model.network(counts[:, 2:3], probes[:, 2:3])
+    assert not model.mixes_channels
+    assert torch.allclose(model.network(counts, probes)[:, 2:3], alone, atol=1e-6)
+
+
+def test_cnn_sees_a_group_as_one() -> None:
+    model = _model(CNN, gridsize=2)
+    counts, probes, _ = _scene(1, 4)
+    others = counts.clone()
+    others[:, 0] = 0
+    assert model.mixes_channels
+    assert not torch.allclose(model.network(counts, probes)[:, 3], model.network(others, probes)[:, 3])
+
+
+def test_unet_leaves_the_margin_empty() -> None:
+    patches = _model(UNET).network(*_scene(2, 1)[:2])
+    margin = torch.ones(N, N, dtype=torch.bool)
+    margin[N // 8 : -N // 8, N // 8 : -N // 8] = False
+    assert (patches[..., margin] == 1).all()
+    assert (patches[..., ~margin] != 1).any()
+
+
+@pytest.mark.parametrize(
+    ("patch_size_px", "widths"), [(32, (64, 128)), (64, (32, 64, 128)), (128, (16, 32, 64, 128)), (256, (8, 16, 32, 64, 128))]
+)
+def test_cnn_stages_are_the_published_ones(patch_size_px: int, widths: tuple[int, ...]) -> None:
+    assert stage_widths(patch_size_px, 1) == widths
+    assert stage_widths(patch_size_px, 2) == tuple(2 * width for width in widths)
+
+
+@pytest.mark.parametrize(("training", "parameters"), [(TrainingConfig(), 98_482), (CNN, 564_452)], ids=["unet", "cnn"])
+def test_networks_are_as_large_as_documented(training: TrainingConfig, parameters: int) -> None:
+    assert sum(p.numel() for p in _model(training, patch_size_px=64).parameters()) == parameters
+
+
+def test_group_members_agree_where_they_overlap() -> None:
+    counts, probes, centers = _scene(1, 4)
+    centers = centers[:, :1].expand(1, 4, 2)
+    patches = _model(UNET, gridsize=2)(counts, probes, centers)
+    assert torch.allclose(patches[:, 0], patches[:, 3], atol=1e-6)
+
+
+def test_weights_follow_the_light() -> None:
+    weights = light_weights(_probe(100.0))
+    assert weights.max().item() == pytest.approx(1.001)
+    assert weights[0, 0].item() == pytest.approx(0.001, abs=1e-4)
+
+
+def test_too_many_levels_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"unet_widths has 5 levels, but 24 pixels .* can't be halved 4 times"):
+        _model(TrainingConfig(unet_widths=(4, 4, 4, 4, 4)))

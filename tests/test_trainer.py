@@ -1,0 +1,177 @@
+"""Laws of training: repeatable, resumable to the bit, and downhill."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_jobs import tiny_job, tiny_scan
+
+from ptycho_torch.checkpoints import list_checkpoints
+from ptycho_torch.config import JobConfig, TrainingConfig
+from ptycho_torch.errors import TrainingDivergedError
+from ptycho_torch.trainer import Interrupted, Surroundings, TrainingOutcome, learning_rate, seeded_model, train
+
+
+def _never() -> bool:
+    return False
+
+
+def _stop_after(steps: int) -> Callable[[], bool]:
+    asked = iter(range(steps))
+    return lambda: next(asked, None) is None
+
+
+def _train(
+    folder: Path, job: JobConfig, should_stop: Callable[[], bool] = _never, events: list[dict[str, Any]] | None = None
+) -> TrainingOutcome:
+    told: list[dict[str, Any]] = [] if events is None else events
+    return train(job, tiny_scan(), Surroundings(folder, 1, told.append, should_stop))
+
+
+def _same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def _timeless(path: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (path / "history.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key not in ("seconds", "samples_per_s")} for row in rows]
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
+    first, second = (_train(tmp_path / name, tiny_job()) for name in "ab")
+    assert _same(first.best_weights, second.best_weights)
+
+
+def test_another_training_seed_gives_other_weights(tmp_path: Path) -> None:
+    other = tiny_job().model_copy(update={"training_seed": 1})
+    assert not _same(_train(tmp_path / "a", tiny_job()).best_weights, _train(tmp_path / "b", other).best_weights)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3, 4, 8], ids="stopped after {}".format)
+@pytest.mark.parametrize("gridsize", [1, 2])
+def test_resumed_equals_uninterrupted(tmp_path: Path, steps: int, gridsize: int) -> None:
+    job = tiny_job(gridsize=gridsize)
+    whole = _train(tmp_path / "whole", job)
+    with pytest.raises(Interrupted, match=f"after step {steps} "):
+        _train(tmp_path / "parts", job, _stop_after(steps))
+    resumed = _train(tmp_path / "parts", job)
+    assert resumed.resumed_from is not None
+    assert _same(whole.best_weights, resumed.best_weights)
+    assert _timeless(tmp_path / "whole") == _timeless(tmp_path / "parts")
+
+
+def test_a_stop_at_each_step_still_ends_at_the_same_weights(tmp_path: Path) -> None:
+    whole = _train(tmp_path / "whole", tiny_job(epochs=2))
+    for _ in range(whole.progress.step - 1):
+        with pytest.raises(Interrupted):
+            _train(tmp_path / "parts", tiny_job(epochs=2), _stop_after(1))
+    assert _same(whole.best_weights, _train(tmp_path / "parts", tiny_job(epochs=2)).best_weights)
+
+
+def test_a_damaged_newest_checkpoint_costs_one_epoch_and_nothing_else(tmp_path: Path) -> None:
+    whole = _train(tmp_path / "whole", tiny_job())
+    _train(tmp_path / "parts", tiny_job())
+    newest = list_checkpoints(tmp_path / "parts" / "checkpoints")[-1]
+    (tmp_path / "parts" / "checkpoints" / f"step_{newest.step:08d}.safetensors").write_bytes(b"half")
+    resumed = _train(tmp_path / "parts", tiny_job())
+    assert "damaged" in resumed.warnings[0]
+    assert _same(whole.best_weights, resumed.best_weights)
+
+
+class _Killed(BaseException):
+    """What a process that is killed does not get to handle."""
+
+
+def test_a_killed_training_repeats_the_steps_since_its_checkpoint(tmp_path: Path) -> None:
+    def killed_at_the_eighth_step() -> bool:
+        if next(asked) == 7:
+            raise _Killed
+        return False
+
+    asked = iter(range(99))
+    whole = _train(tmp_path / "whole", tiny_job())
+    with pytest.raises(_Killed):
+        _train(tmp_path / "parts", tiny_job(), killed_at_the_eighth_step)
+    resumed = _train(tmp_path / "parts", tiny_job())
+    assert resumed.resumed_from == tmp_path / "parts" / "checkpoints" / "step_00000006.safetensors"
+    assert _same(whole.best_weights, resumed.best_weights)
+    assert _timeless(tmp_path / "whole") == _timeless(tmp_path / "parts")
+
+
+def test_history_is_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
+    _train(tmp_path, tiny_job())
+    newest = list_checkpoints(tmp_path / "checkpoints")[-1]
+    (tmp_path / "checkpoints" / f"step_{newest.step:08d}.json").unlink()
+    with pytest.raises(Interrupted):
+        _train(tmp_path, tiny_job(), _stop_after(0))
+    assert [row["epoch"] for row in _timeless(tmp_path)] == [1, 2]
+
+
+def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
+    first = _train(tmp_path, tiny_job())
+    events: list[dict[str, Any]] = []
+    assert _same(first.best_weights, _train(tmp_path, tiny_job(), events=events).best_weights)
+    assert events == []
+
+
+def test_another_configuration_starts_afresh_and_says_so(tmp_path: Path) -> None:
+    _train(tmp_path, tiny_job(epochs=1))
+    outcome = _train(tmp_path, tiny_job(epochs=1, learning_rate=1e-4))
+    assert outcome.resumed_from is None
+    assert "another configuration" in outcome.warnings[0]
+
+
+def test_training_goes_downhill(tmp_path: Path) -> None:
+    history = _train(tmp_path, tiny_job(epochs=12, learning_rate=5e-3)).progress.history
+    assert history[-1].train_loss < 0.8 * history[0].train_loss
+    assert history[-1].val_loss < history[0].val_loss
+
+
+def test_the_best_weights_are_those_of_the_lowest_validation_loss(tmp_path: Path) -> None:
+    progress = _train(tmp_path, tiny_job(epochs=4)).progress
+    best = min(progress.history, key=lambda row: row.val_loss)
+    assert (progress.best_step, progress.best_val_loss) == (best.step, best.val_loss)
+
+
+def test_every_step_and_epoch_is_reported(tmp_path: Path) -> None:
+    events: list[dict[str, Any]] = []
+    progress = _train(tmp_path, tiny_job(epochs=2), events=events).progress
+    steps = [event["step"] for event in events if event["event"] == "step"]
+    assert steps == list(range(1, progress.step + 1))
+    assert [event["epoch"] for event in events if event["event"] == "epoch"] == [1, 2]
+
+
+def test_all_photons_may_be_fed_and_scored(tmp_path: Path) -> None:
+    history = _train(tmp_path, tiny_job(epochs=1, photon_split=None)).progress.history
+    assert math.isfinite(history[0].train_loss)
+
+
+def test_divergence_is_named_and_saves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(TrainingDivergedError, match=r"of tiny became (nan|inf) at step \d+\..* Lower training\.learning_rate"):
+        _train(tmp_path, tiny_job(learning_rate=1e30, gradient_clip_norm=1e30, warmup_fraction=0.0, weight_decay=0.0))
+    assert list_checkpoints(tmp_path / "checkpoints") == []
+
+
+def test_the_rate_rises_in_a_line_and_falls_to_a_fiftieth() -> None:
+    training = TrainingConfig(learning_rate=1.0, warmup_fraction=0.1)
+    rates = [learning_rate(step, 100, training) for step in range(100)]
+    assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert rates[10] == 1.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.02)
+
+
+def test_the_rate_of_a_single_step_is_the_highest() -> None:
+    assert learning_rate(0, 1, TrainingConfig(learning_rate=0.5, warmup_fraction=0.05)) == 0.5
+
+
+def test_a_seeded_model_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    seeded_model(tiny_job())
+    assert torch.equal(torch.rand(2), expected)
