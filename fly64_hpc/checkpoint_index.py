@@ -1,0 +1,106 @@
+"""checkpoint_index.json: every checkpoint of a study, and a look-up that verifies before it hands out a path."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fly64_hpc.errors import StudyDirectoryError
+from fly64_hpc.job_matrix import TrainingJob
+from fly64_hpc.job_paths import StudyPaths
+from fly64_hpc.job_record import now_utc, read_json
+from fly64_hpc.study_directory import SCHEMA_VERSION
+from ptycho_torch.npz_contract import sha256_file, write_json
+
+
+def index_entries(paths: StudyPaths, job: TrainingJob) -> list[dict[str, Any]]:
+    """A job's checkpoints, oldest first; the newest is also listed as `last`, the one of least validation loss as `best`."""
+    facts = [_facts(file) for file in sorted(paths.job(job).checkpoints.glob("step_*.json"))]
+    rows = [_entry(paths, job, fact, "periodic") for fact in facts if fact is not None]
+    if not rows:
+        return []
+    best = min(rows, key=lambda row: (row["val_loss"] is None, row["val_loss"], row["step"]))
+    return [*rows, best | {"kind": "best"}, max(rows, key=lambda row: row["step"]) | {"kind": "last"}]
+
+
+def _facts(file: Path) -> dict[str, Any] | None:
+    """A checkpoint's facts; None for a file that vanished or is being damaged: its checkpoint does not count."""
+    try:
+        facts: dict[str, Any] = json.loads(file.read_text()) | {"file": file.with_suffix(".safetensors")}
+    except (OSError, ValueError):
+        return None
+    return facts if facts["file"].exists() else None
+
+
+def _entry(paths: StudyPaths, job: TrainingJob, facts: dict[str, Any], kind: str) -> dict[str, Any]:
+    copied = ("epoch", "step", "sha256", "size_bytes", "config_sha256", "attempt", "val_loss", "created_utc")
+    return {"job_id": job.job_id, "kind": kind, "path": paths.inside(facts["file"])} | {key: facts[key] for key in copied}
+
+
+def write_index(paths: StudyPaths, study: str, jobs: Sequence[TrainingJob]) -> None:
+    """Write the index anew from the checkpoints that are there."""
+    entries = [entry for job in jobs for entry in index_entries(paths, job)]
+    write_json(
+        paths.checkpoint_index,
+        {"schema_version": SCHEMA_VERSION, "study": study, "updated_utc": now_utc(), "checkpoints": entries},
+    )
+
+
+@dataclass(frozen=True)
+class CheckpointIndex:
+    """An index that was read, and the study directory that it describes."""
+
+    root: Path
+    checkpoints: tuple[dict[str, Any], ...]
+    jobs: tuple[dict[str, Any], ...]
+
+    def best(self, *, dose: float, view: str, gridsize: int, seed: int | None = None) -> Path:
+        """The best checkpoint of one condition, its sha256 verified.
+
+        Raises
+        ------
+        StudyDirectoryError
+            There is none, there are several (name a seed), or its sha256 differs from the index.
+        """
+        return self._verified(self._job(dose, view, gridsize, seed), "best")
+
+    def last(self, *, dose: float, view: str, gridsize: int, seed: int | None = None) -> Path:
+        """The newest checkpoint of one condition; see `best`."""
+        return self._verified(self._job(dose, view, gridsize, seed), "last")
+
+    def _job(self, dose: float, view: str, gridsize: int, seed: int | None) -> str:
+        wanted = {"dose": dose, "view": view, "gridsize": gridsize} | ({} if seed is None else {"seed": seed})
+        found = [job["job_id"] for job in self.jobs if all(job[key] == value for key, value in wanted.items())]
+        if len(found) != 1:
+            problem = f"fits {', '.join(found)}" if found else "is in no job of the study"
+            raise StudyDirectoryError(
+                f"{self.root}: the condition {wanted} {problem}.", hint="Name a dose, view, gridsize and seed of it."
+            )
+        return str(found[0])
+
+    def _verified(self, job_id: str, kind: str) -> Path:
+        for entry in self.checkpoints:
+            if (entry["job_id"], entry["kind"]) == (job_id, kind):
+                return _verified(self.root / entry["path"], entry["sha256"])
+        raise StudyDirectoryError(f"{self.root}: job {job_id} has no checkpoint yet.", hint="Run collect after it has trained.")
+
+
+def load(path: Path | str) -> CheckpointIndex:
+    """Read a checkpoint_index.json and the manifest beside it."""
+    index = Path(path)
+    jobs = read_json(StudyPaths(index.parent).manifest)["jobs"]
+    return CheckpointIndex(index.parent, tuple(read_json(index)["checkpoints"]), tuple(jobs))
+
+
+def _verified(path: Path, sha256: str) -> Path:
+    if not path.exists():
+        raise StudyDirectoryError(
+            f"{path} is missing, though the index has it.", hint="Run collect to bring the index up to date."
+        )
+    digest = sha256_file(path)
+    if digest != sha256:
+        raise StudyDirectoryError(
+            f"{path} is damaged: its sha256 is {digest}, the index has {sha256}.", hint="Use another checkpoint."
+        )
+    return path

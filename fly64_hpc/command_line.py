@@ -1,0 +1,143 @@
+"""What the verbs share: their flags, their words on stdout and stderr, and their exit codes."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from fly64_hpc.errors import EXIT_REQUEST_WRONG, RequestError
+from fly64_hpc.job_matrix import JobFilter
+from fly64_hpc.job_paths import StudyPaths
+from fly64_hpc.study_loading import DEFAULT_STUDY, LoadedStudy, Override, load_study, parse_set
+from fly64_hpc.study_yaml import plain_value
+from ptycho_torch.config import PtychoError
+
+RESOURCE_FLAGS = {
+    "partition": "--partition",
+    "account": "--account",
+    "qos": "--qos",
+    "constraint": "--constraint",
+    "time": "--time",
+    "gpus_per_node": "--gpus-per-node",
+    "cpus_per_task": "--cpus-per-task",
+    "mem": "--mem",
+}
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where words go: results on stdout, and with --json every human word on stderr."""
+
+    as_json: bool = False
+
+    def say(self, text: str) -> None:
+        """Say something to a person."""
+        stream = sys.stderr if self.as_json else sys.stdout
+        stream.write(f"{text}\n")
+        stream.flush()
+
+    def result(self, value: Any) -> None:
+        """Give the machine its answer, where it asked for one."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+class VerbParser(argparse.ArgumentParser):
+    """A parser whose errors are one line and exit code 2, and whose help ends with examples."""
+
+    def __init__(self, verb: str, summary: str, examples: Sequence[str]) -> None:
+        lines = "\n".join(f"  python -m fly64_hpc.{verb} {example}".rstrip() for example in examples)
+        super().__init__(
+            prog=f"python -m fly64_hpc.{verb}",
+            description=summary,
+            epilog=f"examples:\n{lines}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self.add_argument("--json", action="store_true", help="machine-readable output on stdout, human words on stderr")
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise RequestError(f"{self.prog}: {message}.", hint="See --help.")
+
+
+def add_study_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that name a study, override its fields and say where its directory is."""
+    parser.add_argument("--study", type=Path, default=DEFAULT_STUDY, metavar="FILE", help=f"the study (default {DEFAULT_STUDY})")
+    parser.add_argument(
+        "--output-root", type=Path, default=Path("outputs"), metavar="DIR", help="the study lives in DIR/<study name>/"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override any field of the study")
+    parser.add_argument("--profile", metavar="NAME", help="a site profile from batch/profiles/")
+
+
+def add_resource_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that override the study's `resources`."""
+    for field, flag in RESOURCE_FLAGS.items():
+        parser.add_argument(flag, dest=field, metavar=field.upper(), help=f"override resources.{field}")
+
+
+def add_filter_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that select jobs."""
+    parser.add_argument(
+        "--dose", type=float, action="append", default=[], metavar="PHOTONS", help="only this dose (may be repeated)"
+    )
+    parser.add_argument("--view", action="append", default=[], metavar="VIEW", help="only this view (may be repeated)")
+    parser.add_argument(
+        "--gridsize", type=int, action="append", default=[], metavar="G", help="only this gridsize (may be repeated)"
+    )
+
+
+def add_directory_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of the verbs that look at a study that exists."""
+    parser.add_argument(
+        "--study-dir", type=Path, metavar="DIR", help="the study's directory (else --study and --output-root name it)"
+    )
+    add_study_flags(parser)
+
+
+def loaded_study(arguments: argparse.Namespace) -> LoadedStudy:
+    """The study that the flags name, with everything that they override."""
+    overrides = [parse_set(text) for text in arguments.set]
+    for field, flag in RESOURCE_FLAGS.items():
+        value = getattr(arguments, field, None)
+        if value is not None:
+            overrides.append(Override(("resources", field), plain_value(value), flag))
+    return load_study(arguments.study, overrides, arguments.profile)
+
+
+def study_paths(arguments: argparse.Namespace) -> StudyPaths:
+    """The directory of a study that exists."""
+    if arguments.study_dir is not None:
+        return StudyPaths(arguments.study_dir.resolve())
+    return new_study_paths(arguments, loaded_study(arguments))
+
+
+def new_study_paths(arguments: argparse.Namespace, loaded: LoadedStudy) -> StudyPaths:
+    """The directory that a study has, or will have."""
+    return StudyPaths((arguments.output_root / loaded.design.study).resolve())
+
+
+def job_filter(arguments: argparse.Namespace) -> JobFilter:
+    """The selection that the flags name."""
+    return JobFilter(tuple(arguments.dose), tuple(arguments.view), tuple(arguments.gridsize))
+
+
+def run_verb(verb: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a verb and exit with its code; what a user caused is one clear sentence, never a traceback."""
+    try:
+        code = verb(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except PtychoError as error:
+        sys.stderr.write(f"error: {error}\n")
+        code = EXIT_REQUEST_WRONG
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; what was handed over goes on, see `python -m fly64_hpc.status`\n")
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

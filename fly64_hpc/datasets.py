@@ -1,0 +1,159 @@
+"""The datasets of a study: made where they are missing, or taken from folders that exist already."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fly64_hpc.errors import RequestError
+from fly64_hpc.job_matrix import TrainingJob, dose_label
+from fly64_hpc.job_paths import StudyPaths
+from fly64_hpc.job_record import DataFile, now_utc, read_json
+from fly64_hpc.study_loading import LoadedStudy
+from ptycho_torch.config import ViewConfig, ViewUnavailableError, sha256_json
+from ptycho_torch.npz_contract import read_dataset, sha256_file, write_json
+
+Say = Callable[[str], None]
+Condition = tuple[float, str]
+"""A dose and a view."""
+
+HALVES = ("train", "test")
+
+
+@dataclass(frozen=True)
+class JobData:
+    """The two files of a condition, and the digest of what they come from."""
+
+    train: DataFile
+    test: DataFile
+    recipe_sha256: str
+
+
+@dataclass(frozen=True)
+class ExternalRoots:
+    """Folders with datasets that exist already, laid out as this program lays them out."""
+
+    phase_c: Path | None = None
+    phase_d: Path | None = None
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """What the conditions of a study read, and the views that could not be made."""
+
+    data: dict[Condition, JobData]
+    skipped: list[dict[str, Any]]
+
+
+def reads_phase_c(view: ViewConfig) -> bool:
+    """Whether a view is the whole scan, one pattern a group: then Phase C's files serve as they are."""
+    return view.gridsize == 1 and view.image_fraction == 1
+
+
+def file_names(view: str, view_config: ViewConfig) -> tuple[str, str]:
+    """The names of a view's training and test file."""
+    stem = "patched" if reads_phase_c(view_config) else view
+    return f"{stem}_train.npz", f"{stem}_test.npz"
+
+
+def external_data(loaded: LoadedStudy, jobs: Sequence[TrainingJob], roots: ExternalRoots) -> dict[Condition, JobData]:
+    """The conditions whose files lie in the named folders, each file checked against DATA-001.
+
+    Raises
+    ------
+    DataContractError
+        A file is missing or refused.
+    """
+    found: dict[Condition, JobData] = {}
+    for job in jobs:
+        view = loaded.design.design.views[job.view]
+        root = roots.phase_c if reads_phase_c(view) else roots.phase_d
+        if root is not None:
+            folder = root.resolve() / dose_label(job.dose_photons) / ("" if reads_phase_c(view) else job.view)
+            train, test = (_external_file(folder / name) for name in file_names(job.view, view))
+            found[job.dose_photons, job.view] = JobData(train, test, sha256_json([train.sha256, test.sha256]))
+    return found
+
+
+def _external_file(path: Path) -> DataFile:
+    plain = path.with_name(path.name.rpartition("_")[2])  # upstream's later layout: train.npz in the view's folder
+    file = plain if not path.exists() and plain.exists() else path
+    read_dataset(file)
+    return DataFile(path=str(file), sha256=sha256_file(file), external=True)
+
+
+def prepare_data(
+    paths: StudyPaths, loaded: LoadedStudy, jobs: Sequence[TrainingJob], external: dict[Condition, JobData], say: Say
+) -> PreparedData:
+    """Make what is missing of the datasets of `jobs`; views that cannot be made are noted as skipped.
+
+    Raises
+    ------
+    RequestError
+        The base or the scan cannot give a dataset; nothing was written for that dose.
+    """
+    prepared = PreparedData(dict(external), [])
+    for dose in dict.fromkeys(job.dose_photons for job in jobs if (job.dose_photons, job.view) not in external):
+        _prepare_dose(paths, loaded, dose, say)
+        for view in dict.fromkeys(job.view for job in jobs if job.dose_photons == dose):
+            if (dose, view) not in external:
+                _prepare_view(paths, loaded, dose, view, prepared, say)
+    return prepared
+
+
+def _prepare_dose(paths: StudyPaths, loaded: LoadedStudy, dose: float, say: Say) -> None:
+    from ptycho_torch import pipeline  # making data needs torch; --help and --print-only do not
+
+    recipe = loaded.design.dataset_recipe(dose, loaded.base_sha256)
+    try:
+        record = pipeline.prepare_dataset(recipe, paths.phase_c(dose))
+    except OSError as error:
+        raise RequestError(
+            f"{paths.phase_c(dose)} cannot be written: {error.strerror}.", hint="Choose another --output-root."
+        ) from None
+    drawn = ", ".join(
+        f"{name} {facts['n_patterns']} patterns of {facts['photons_per_frame_drawn']:.4g} photons"
+        for name, facts in record["files"].items()
+    )
+    say(f"{dose_label(dose)}: {drawn}")
+
+
+def _prepare_view(paths: StudyPaths, loaded: LoadedStudy, dose: float, view: str, prepared: PreparedData, say: Say) -> None:
+    from ptycho_torch import pipeline
+
+    config = loaded.design.design.views[view]
+    recipe = loaded.design.view_recipe(dose, view, loaded.base_sha256)
+    folder = paths.phase_c(dose)
+    if not reads_phase_c(config):
+        folder = paths.phase_d(dose, view)
+        try:
+            bundle = pipeline.prepare_view(recipe, paths.phase_c(dose), folder)
+        except ViewUnavailableError as error:
+            prepared.skipped.append({"dose": dose, "view": view, "reason": str(error)})
+            say(f"{dose_label(dose)} {view}: skipped: {error}")
+            return
+        say(f"{dose_label(dose)} {view}: {_overlap_words(bundle)}")
+    train, test = (
+        DataFile(path=paths.inside(folder / name), sha256=sha256_file(folder / name)) for name in file_names(view, config)
+    )
+    prepared.data[dose, view] = JobData(train, test, recipe.sha256())
+
+
+def _overlap_words(bundle: dict[str, Any]) -> str:
+    train = bundle["train"]
+    names = {
+        "metric_1_group_based_avg": "within groups",
+        "metric_2_image_based_avg": "between neighbours",
+        "metric_3_group_to_group_avg": "between groups",
+    }
+    overlaps = ", ".join(f"{train[key]:.2f} {words}" for key, words in names.items() if train.get(key) is not None)
+    return f"{train['n_images_subsampled']} of {train['n_images_total']} training patterns, overlap {overlaps}"
+
+
+def write_skip_summary(paths: StudyPaths, prepared: PreparedData) -> None:
+    """Bring skip_summary.json up to date with the conditions that were just prepared."""
+    earlier = read_json(paths.skip_summary)["skipped_views"] if paths.skip_summary.exists() else []
+    kept = [view for view in earlier if (view["dose"], view["view"]) not in prepared.data]
+    known = {(view["dose"], view["view"]) for view in prepared.skipped}
+    views = [view for view in kept if (view["dose"], view["view"]) not in known] + prepared.skipped
+    write_json(paths.skip_summary, {"timestamp": now_utc(), "skipped_views": views, "skipped_count": len(views)})

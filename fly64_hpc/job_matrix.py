@@ -1,0 +1,149 @@
+"""The job matrix: a product of axes, from which ids, folders and manifest keys come. Pure: no files, no torch."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fly64_hpc.errors import RequestError
+from fly64_hpc.study import StudyDesign
+from ptycho_torch.config import JobConfig
+
+Label = tuple[str, str]
+"""What a value is called in a job id, and in a folder."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One direction of the matrix: a field of the job, its values, and how each is written."""
+
+    field: str
+    values: tuple[Any, ...]
+    labels: tuple[Label, ...]
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One cell of the matrix."""
+
+    job_id: str
+    folder: str
+    """Below `phase_e_training/`."""
+    dose_photons: float
+    view: str
+    gridsize: int
+    seed: int
+
+    @property
+    def tag(self) -> str:
+        """The job as it is named in front of a line of output."""
+        return f"[{self.view}/dose={self.dose_photons:.0e}]"
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """A selection of the matrix; an empty axis selects all of it."""
+
+    doses: tuple[float, ...] = ()
+    views: tuple[str, ...] = ()
+    gridsizes: tuple[int, ...] = ()
+
+    def accepts(self, job: TrainingJob) -> bool:
+        """Whether the selection holds the job."""
+        return (
+            (not self.doses or job.dose_photons in self.doses)
+            and (not self.views or job.view in self.views)
+            and (not self.gridsizes or job.gridsize in self.gridsizes)
+        )
+
+    def as_dict(self) -> dict[str, list[Any]]:
+        """The selection as the manifest has it."""
+        return {"dose": list(self.doses), "view": list(self.views), "gridsize": list(self.gridsizes)}
+
+
+def dose_label(dose_photons: float) -> str:
+    """The dose as ids and folders write it: `dose_1000`."""
+    return f"dose_{round(dose_photons)}"
+
+
+def axes(design: StudyDesign) -> tuple[Axis, ...]:
+    """The axes of a study: doses ascending, views as written, and seeds where there are several."""
+    doses = tuple(sorted(design.design.doses_photons))
+    views = tuple(design.design.views.items())
+    seeds = design.design.seeds.training
+    return (
+        Axis("dose_photons", doses, tuple((dose_label(dose),) * 2 for dose in doses)),
+        Axis("view", views, tuple((f"{name}-gs{view.gridsize}", f"{name}/gs{view.gridsize}") for name, view in views)),
+        Axis("seed", seeds, tuple((f"seed_{seed}",) * 2 for seed in seeds))
+        if isinstance(seeds, tuple)
+        else Axis("seed", (seeds,), (("", ""),)),
+    )
+
+
+def job_matrix(design: StudyDesign) -> tuple[TrainingJob, ...]:
+    """Every job of a study: the product of its axes, the first axis slowest."""
+    cells = itertools.product(*(zip(axis.values, axis.labels, strict=True) for axis in axes(design)))
+    return tuple(_job([value for value, _ in cell], [label for _, label in cell]) for cell in cells)
+
+
+def _job(values: Sequence[Any], labels: Sequence[Label]) -> TrainingJob:
+    dose_photons, (view, view_config), seed = values
+    return TrainingJob(
+        job_id="-".join(name for name, _ in labels if name),
+        folder="/".join(folder for _, folder in labels if folder),
+        dose_photons=dose_photons,
+        view=view,
+        gridsize=view_config.gridsize,
+        seed=seed,
+    )
+
+
+def select(jobs: Sequence[TrainingJob], selection: JobFilter) -> tuple[TrainingJob, ...]:
+    """The jobs that a filter selects.
+
+    Raises
+    ------
+    RequestError
+        It selects none, or names a dose, view or gridsize that no job has.
+    """
+    _require_known("--dose", selection.doses, (job.dose_photons for job in jobs))
+    _require_known("--view", selection.views, (job.view for job in jobs))
+    _require_known("--gridsize", selection.gridsizes, (job.gridsize for job in jobs))
+    chosen = tuple(job for job in jobs if selection.accepts(job))
+    if not chosen:
+        raise RequestError(f"The filters match no job; {_existing(jobs)}.", hint="Loosen one of --dose, --view and --gridsize.")
+    return chosen
+
+
+def _require_known(flag: str, asked: Iterable[Any], existing: Iterable[Any]) -> None:
+    known = list(dict.fromkeys(existing))
+    for value in asked:
+        if value not in known:
+            shown = f"{value:g}" if isinstance(value, float) else value
+            names = ", ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in known)
+            raise RequestError(f"{flag} {shown} matches no job; the study has {names}.", hint=f"Choose one of these for {flag}.")
+
+
+def _existing(jobs: Sequence[TrainingJob]) -> str:
+    doses = ", ".join(f"{dose:g}" for dose in dict.fromkeys(job.dose_photons for job in jobs))
+    views = ", ".join(dict.fromkeys(job.view for job in jobs))
+    gridsizes = ", ".join(str(size) for size in dict.fromkeys(job.gridsize for job in jobs))
+    return f"there are doses {doses}; views {views}; gridsizes {gridsizes}"
+
+
+def job_config(design: StudyDesign, job: TrainingJob, data_recipe_sha256: str) -> JobConfig:
+    """All that decides the weights of a job's network."""
+    view = design.design.views[job.view]
+    return JobConfig(
+        job_id=job.job_id,
+        dose_photons=job.dose_photons,
+        view=job.view,
+        gridsize=job.gridsize,
+        groups=view.groups,
+        patch_size_px=design.design.patch_size_px,
+        neighbor_count=design.design.neighbor_count,
+        grouping_seed=design.design.seeds.grouping,
+        training_seed=job.seed,
+        data_recipe_sha256=data_recipe_sha256,
+        training=design.training,
+    )

@@ -1,0 +1,74 @@
+"""The states of a job, and what each means."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """A job's state as the manifest has it."""
+
+    PENDING = "pending"
+    """Not started; nothing stands in the way of submitting it (again), or it waits its turn."""
+    RUNNING = "running"
+    """Its process is alive, or the scheduler says that it runs."""
+    SUCCEEDED = "succeeded"
+    """The node's record says so and the bundle's sha256 matches it."""
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    OUT_OF_MEMORY = "out_of_memory"
+    NODE_FAILED = "node_failed"
+    PREEMPTED = "preempted"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    """No proof of either, or a contradiction; both sides are shown."""
+    SKIPPED = "skipped"
+    """Its view could not be made; the reason is in skip_summary.json."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether time alone may still change it."""
+        return self in (JobState.PENDING, JobState.RUNNING)
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether a study that holds it ends with exit code 1."""
+        return not self.is_open and self not in (JobState.SUCCEEDED, JobState.SKIPPED)
+
+
+@dataclass(frozen=True)
+class ExecutorFact:
+    """What an executor says of one job."""
+
+    state: JobState
+    words: str
+    """The executor's own words."""
+    is_live: bool = True
+    """Whether somebody will still act on an open state; false where the supervisor or submitter is gone."""
+
+
+SLURM_STATES = {
+    "PENDING": JobState.PENDING,
+    "CONFIGURING": JobState.PENDING,
+    "REQUEUED": JobState.PENDING,
+    "REQUEUE_HOLD": JobState.PENDING,
+    "REQUEUE_FED": JobState.PENDING,
+    "SPECIAL_EXIT": JobState.PENDING,
+    "RUNNING": JobState.RUNNING,
+    "COMPLETING": JobState.RUNNING,
+    "STAGE_OUT": JobState.RUNNING,
+    "SIGNALING": JobState.RUNNING,
+    "SUSPENDED": JobState.RUNNING,
+    "STOPPED": JobState.RUNNING,
+    "RESIZING": JobState.RUNNING,
+    "COMPLETED": JobState.SUCCEEDED,
+    "FAILED": JobState.FAILED,
+    "BOOT_FAIL": JobState.NODE_FAILED,
+    "NODE_FAIL": JobState.NODE_FAILED,
+    "OUT_OF_MEMORY": JobState.OUT_OF_MEMORY,
+    "TIMEOUT": JobState.TIMED_OUT,
+    "DEADLINE": JobState.TIMED_OUT,
+    "PREEMPTED": JobState.PREEMPTED,
+    "CANCELLED": JobState.CANCELLED,
+    "REVOKED": JobState.CANCELLED,
+}
+"""Slurm's word to ours; what is not here is unknown."""

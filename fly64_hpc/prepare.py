@@ -1,0 +1,49 @@
+"""Phases C and D only: simulate, split, overlap views, metrics."""
+
+from collections.abc import Sequence
+
+from fly64_hpc import datasets
+from fly64_hpc.command_line import (
+    Output,
+    VerbParser,
+    add_filter_flags,
+    add_study_flags,
+    job_filter,
+    loaded_study,
+    new_study_paths,
+    run_verb,
+)
+from fly64_hpc.errors import EXIT_OK
+from fly64_hpc.job_matrix import job_matrix, select
+from fly64_hpc.study_directory import refuse_other_version, write_study
+
+EXAMPLES = ("--study configs/fly64_demo.yaml", "--study configs/fly64_demo.yaml --dose 1000 --view sparse")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb; its exit code is returned."""
+    parser = VerbParser(
+        "prepare", "Make the datasets of a study: Phase C (simulate, split) and Phase D (overlap views, metrics).", EXAMPLES
+    )
+    add_study_flags(parser)
+    add_filter_flags(parser)
+    arguments = parser.parse_args(argv)
+    output = Output(arguments.json)
+    loaded = loaded_study(arguments)
+    jobs = select(job_matrix(loaded.design), job_filter(arguments))
+    paths = new_study_paths(arguments, loaded)
+    refuse_other_version(paths, loaded)
+    prepared = datasets.prepare_data(paths, loaded, jobs, {}, output.say)
+    write_study(paths, loaded)
+    datasets.write_skip_summary(paths, prepared)
+    output.say(f"datasets: {paths.root / 'data'}")
+    files = [
+        {"dose": dose, "view": view, "train": data.train.path, "test": data.test.path}
+        for (dose, view), data in prepared.data.items()
+    ]
+    output.result({"study_dir": str(paths.root), "datasets": files, "skipped_views": prepared.skipped})
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    run_verb(main)

@@ -1,0 +1,121 @@
+"""StudyDesign: one YAML file as a frozen, checked value, and what makes two of them the same study."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+from fly64_hpc.resources import Resources
+from ptycho_torch.config import (
+    EXECUTION_FIELDS,
+    BaseConfig,
+    DatasetRecipe,
+    DesignConfig,
+    ScanConfig,
+    Strict,
+    TrainingConfig,
+    ViewRecipe,
+    sha256_json,
+)
+
+DISC_DIAMETER = 0.6
+"""Diameter of the disc of the overlap metrics, as a share of the patch, where the study names none."""
+
+
+def _folder_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}", name):
+        raise ValueError("names a folder: allowed are up to 80 letters, digits, '_', '-' and '.', a letter or digit first")
+    return name
+
+
+class StudyDesign(Strict):
+    """A study: the object and probe, the scan, the axes of the matrix, how networks learn, what a job asks of the cluster."""
+
+    study: Annotated[str, AfterValidator(_folder_name)]
+    """The study's name and the name of its folder."""
+    base: BaseConfig
+    scan: ScanConfig = ScanConfig()
+    design: DesignConfig = DesignConfig()
+    training: TrainingConfig = TrainingConfig()
+    resources: Resources = Resources()
+
+    @property
+    def base_file(self) -> str | None:
+        """The file that the base names, where it names one."""
+        return self.base.npz or self.base.measured
+
+    def identity(self, base_sha256: str | None) -> dict[str, Any]:
+        """What makes this study this one: not the resources, not how it runs, and the content of its base file, not its place."""
+        identity = self.model_dump(mode="json", exclude={"resources": True, "training": set(EXECUTION_FIELDS)})
+        if base_sha256 is not None:
+            identity["base"] |= {
+                "npz": None,
+                "measured": None,
+                "sha256": base_sha256,
+                "is_measured": self.base.measured is not None,
+            }
+        return identity
+
+    def sha256(self, base_sha256: str | None = None) -> str:
+        """The digest of the study's identity."""
+        return sha256_json(self.identity(base_sha256))
+
+    def dataset_recipe(self, dose_photons: float, base_sha256: str | None) -> DatasetRecipe:
+        """What Phase C makes at one dose."""
+        return DatasetRecipe(
+            base=self.base,
+            base_sha256=base_sha256,
+            scan=self.scan,
+            split=self.design.split,
+            dose_photons=dose_photons,
+            patch_size_px=self.design.patch_size_px,
+            simulation_seed=self.design.seeds.simulation,
+        )
+
+    def view_recipe(self, dose_photons: float, view: str, base_sha256: str | None) -> ViewRecipe:
+        """What Phase D makes of one dose's dataset for one view."""
+        design = self.design
+        return ViewRecipe(
+            dataset=self.dataset_recipe(dose_photons, base_sha256),
+            name=view,
+            view=design.views[view],
+            neighbor_count=design.neighbor_count,
+            probe_diameter_px=design.probe_diameter_px or DISC_DIAMETER * design.patch_size_px,
+            subsampling_seed=design.seeds.subsampling,
+            grouping_seed=design.seeds.grouping,
+        )
+
+
+def changed_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Keys by which `new` is another study than `old`, as `key.path: old -> new`.
+
+    Doses, views and training seeds that were only added are no change: the new cells join the study.
+    """
+    flat_old, flat_new = _flatten(old), _flatten(new)
+    changes = []
+    for path in sorted(flat_old.keys() | flat_new.keys()):
+        before, after = flat_old.get(path), flat_new.get(path)
+        if before != after and not _only_added(path, before, after, old):
+            changes.append(f"{path}: {_shown(path, flat_old)} -> {_shown(path, flat_new)}")
+    return changes
+
+
+def _only_added(path: str, before: Any, after: Any, old: dict[str, Any]) -> bool:
+    if path in ("design.doses_photons", "design.seeds.training"):
+        return isinstance(before, list) and isinstance(after, list) and set(before) <= set(after)
+    view = path.removeprefix("design.views.").split(".")[0]
+    return path.startswith("design.views.") and view not in old["design"]["views"]
+
+
+def _shown(path: str, flat: dict[str, Any]) -> str:
+    return str(flat[path]) if path in flat else "absent"
+
+
+def _flatten(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in section.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

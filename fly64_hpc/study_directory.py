@@ -1,0 +1,91 @@
+"""A study's directory: the resolved study that it holds, and the job that an id means."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from fly64_hpc.errors import StudyChangedError, StudyDirectoryError
+from fly64_hpc.job_matrix import TrainingJob, job_matrix
+from fly64_hpc.job_paths import StudyPaths
+from fly64_hpc.job_record import read_json
+from fly64_hpc.study import StudyDesign, changed_keys
+from fly64_hpc.study_loading import LoadedStudy
+from ptycho_torch.npz_contract import write_json
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class StoredStudy:
+    """The study that a directory holds."""
+
+    design: StudyDesign
+    base_sha256: str | None
+    sha256: str
+    identity: dict[str, Any]
+
+
+def read_study(paths: StudyPaths) -> StoredStudy:
+    """Read study.json.
+
+    Raises
+    ------
+    StudyDirectoryError
+        It is missing, damaged or of another version of this program.
+    """
+    stored = read_json(paths.study)
+    try:
+        design = StudyDesign.model_validate(stored["resolved"])
+        return StoredStudy(design, stored["base_sha256"], stored["study_sha256"], design.identity(stored["base_sha256"]))
+    except (ValidationError, KeyError, TypeError) as error:
+        raise StudyDirectoryError(
+            f"{paths.study} holds no study that this version can read: {type(error).__name__}.",
+            hint="Run submit with another --output-root.",
+        ) from None
+
+
+def write_study(paths: StudyPaths, loaded: LoadedStudy) -> None:
+    """Write study.json: every default filled in, and the digest."""
+    resolved = loaded.design.model_dump(mode="json")
+    write_json(
+        paths.study,
+        {
+            "schema_version": SCHEMA_VERSION,
+            "study_sha256": loaded.sha256,
+            "base_sha256": loaded.base_sha256,
+            "resolved": resolved,
+        },
+    )
+
+
+def refuse_other_version(paths: StudyPaths, loaded: LoadedStudy) -> None:
+    """Refuse a study whose directory holds another version of it; cells that were added go through.
+
+    Raises
+    ------
+    StudyChangedError
+        Naming the keys that differ.
+    """
+    if not paths.study.exists():
+        return
+    changes = changed_keys(read_study(paths).identity, loaded.design.identity(loaded.base_sha256))
+    if changes:
+        raise StudyChangedError(
+            f"{paths.root} holds another version of study {loaded.design.study}; it differs in " + "; ".join(changes) + ".",
+            hint="Give the study another name, choose another --output-root, or undo the change.",
+        )
+
+
+def find_job(paths: StudyPaths, job_id: str) -> TrainingJob:
+    """The job of the stored study that an id means.
+
+    Raises
+    ------
+    StudyDirectoryError
+        The study has no such job.
+    """
+    for job in job_matrix(read_study(paths).design):
+        if job.job_id == job_id:
+            return job
+    raise StudyDirectoryError(f"{paths.study} has no job {job_id!r}.")

@@ -1,0 +1,164 @@
+"""From files and flags to a StudyDesign, knowing where each value came from.
+
+Precedence: flag, then study file, then site profile, then default.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from fly64_hpc.errors import StudyError
+from fly64_hpc.study import StudyDesign
+from fly64_hpc.study_errors import study_error
+from fly64_hpc.study_yaml import KeyPath, YamlDocument, parse_yaml, read_yaml
+from ptycho_torch.npz_contract import sha256_file
+
+DEFAULT_STUDY = Path("configs/fly64_dose_overlap.yaml")
+PROFILE_FOLDER = Path(__file__).resolve().parent.parent / "batch" / "profiles"
+
+
+@dataclass(frozen=True)
+class Override:
+    """A value that a flag sets."""
+
+    path: KeyPath
+    value: Any
+    flag: str
+
+
+@dataclass(frozen=True)
+class LoadedStudy:
+    """A study, the digest of its base file, and the origin of every value."""
+
+    design: StudyDesign
+    base_sha256: str | None
+    origins: dict[KeyPath, str]
+
+    @property
+    def sha256(self) -> str:
+        """The study's digest."""
+        return self.design.sha256(self.base_sha256)
+
+    def origin(self, path: KeyPath) -> str:
+        """Where the value at `path` came from."""
+        if path in self.origins:
+            return self.origins[path]
+        flags = (self.origins.get(path[:length], "") for length in range(len(path), 0, -1))
+        return next((origin for origin in flags if origin.startswith("--")), "default")
+
+
+def load_study(path: Path, overrides: Iterable[Override] = (), profile: str | None = None) -> LoadedStudy:
+    """Load, merge and check a study.
+
+    Raises
+    ------
+    StudyError
+        Anything in the file, the profile or the flags that cannot be, with its place.
+    """
+    document = read_yaml(path)
+    _require_mapping(document)
+    data: dict[str, Any] = {}
+    origins: dict[KeyPath, str] = {}
+    if profile is not None:
+        profile_document = read_profile(profile)
+        _lay(data, origins, (), {"resources": profile_document.data}, lambda key: profile_document.where(key[1:]))
+    _lay(data, origins, (), document.data, document.where)
+    for override in overrides:
+        _set(data, override)
+        origins[override.path] = override.flag
+    try:
+        design = StudyDesign.model_validate(data)
+    except ValidationError as error:
+        raise study_error(error, StudyDesign, lambda key: _locate(key, origins, document)) from None
+    design = _with_absolute_base(design, origins, path)
+    return LoadedStudy(design, _base_sha256(design, lambda key: _locate(key, origins, document)), origins)
+
+
+def parse_set(text: str) -> Override:
+    """Read the argument of `--set key.path=value`.
+
+    Raises
+    ------
+    StudyError
+        It has no `=`, or the value is no YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise StudyError(f"--set {text}: needs the form key.path=value.", hint="For example --set training.epochs=20.")
+    return Override(tuple(key.split(".")), parse_yaml(value, f"--set {key}").data, f"--set {key}")
+
+
+def read_profile(name: str) -> YamlDocument:
+    """Read a site profile: the `resources` section of a study, for one centre."""
+    known = sorted(file.stem for file in PROFILE_FOLDER.glob("*.yaml"))
+    if name not in known:
+        raise StudyError(
+            f"--profile {name}: there is no such site profile; there are {', '.join(known)}.",
+            hint=f"Add one as {PROFILE_FOLDER}/NAME.yaml.",
+        )
+    document = read_yaml(PROFILE_FOLDER / f"{name}.yaml")
+    _require_mapping(document)
+    return document
+
+
+def _require_mapping(document: YamlDocument) -> None:
+    if not isinstance(document.data, dict):
+        raise StudyError(f"{document.source}:1: holds no `key: value` lines.", hint="configs/ has studies to start from.")
+
+
+def _lay(data: dict[str, Any], origins: dict[KeyPath, str], path: KeyPath, layer: dict[str, Any], where: Any) -> None:
+    """Lay a layer over `data`, section by section, and note the origin of each value."""
+    for key, value in layer.items():
+        inner = (*path, key)
+        if isinstance(value, dict) and value:
+            section = data.get(key)
+            data[key] = section if isinstance(section, dict) else {}
+            _lay(data[key], origins, inner, value, where)
+        else:
+            data[key] = value
+        origins[inner] = where(inner)
+
+
+def _set(data: dict[str, Any], override: Override) -> None:
+    section = data
+    for key in override.path[:-1]:
+        inner = section.get(str(key))
+        if not isinstance(inner, dict):
+            inner = section[str(key)] = {}
+        section = inner
+    section[str(override.path[-1])] = override.value
+
+
+def _locate(path: KeyPath, origins: dict[KeyPath, str], document: YamlDocument) -> str:
+    for length in range(len(path), 0, -1):
+        if path[:length] in origins:
+            return origins[path[:length]]
+    return document.where(path)
+
+
+def _with_absolute_base(design: StudyDesign, origins: dict[KeyPath, str], study_path: Path) -> StudyDesign:
+    """Paths in a file are relative to the file, those of a flag to where it was typed."""
+    for key in ("npz", "measured"):
+        value = getattr(design.base, key)
+        if value is not None:
+            from_flag = origins.get(("base", key), "").startswith("--")
+            folder = Path.cwd() if from_flag else study_path.parent
+            base = design.base.model_copy(update={key: str((folder / value).resolve())})
+            return design.model_copy(update={"base": base})
+    return design
+
+
+def _base_sha256(design: StudyDesign, locate: Any) -> str | None:
+    if design.base_file is None:
+        return None
+    key = "npz" if design.base.npz else "measured"
+    try:
+        return sha256_file(Path(design.base_file))
+    except OSError as error:
+        raise StudyError(
+            f"{locate(('base', key))}: base.{key}: {design.base_file} cannot be read: {error.strerror}.",
+            hint=f"Name the file with --set base.{key}=FILE.",
+        ) from None

@@ -1,0 +1,17 @@
+"""The JSON Schema of a study's YAML, for editors: `python -m fly64_hpc.study_schema configs/study.schema.json`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from fly64_hpc.study import StudyDesign
+from ptycho_torch.npz_contract import write_json
+
+
+def study_schema() -> dict[str, Any]:
+    """The schema, from the same models that check a study."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **StudyDesign.model_json_schema()}
+
+
+if __name__ == "__main__":
+    write_json(Path(sys.argv[1]), study_schema())

@@ -1,0 +1,110 @@
+"""Waiting for a study with its progress shown: live on a terminal, plain lines in a log."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fly64_hpc.collector import JobView, StudyView, look
+from fly64_hpc.job_paths import StudyPaths
+from fly64_hpc.job_state import JobState
+
+POLL_S = 0.5
+PLAIN_PERIOD_S = 10.0
+SLURM_POLL_S = 15.0
+"""Between calls of squeue: often enough to see a job end, seldom enough for the scheduler."""
+
+
+def watch(paths: StudyPaths, say: Callable[[str], None]) -> None:
+    """Return when nobody is at work on the study any more; say what happens meanwhile."""
+    if sys.stdout.isatty():
+        _watch_live(paths)
+    else:
+        _watch_plainly(paths, say)
+
+
+def _views(paths: StudyPaths) -> Iterator[StudyView]:
+    """The study again and again, until no job is live."""
+    while True:
+        view = look(paths)
+        yield view
+        if not view.is_live():
+            return
+        by_slurm = any(
+            job.submission is not None and job.submission.executor == "slurm" for job in view.jobs if job.outcome.is_live
+        )
+        time.sleep(SLURM_POLL_S if by_slurm else POLL_S)
+
+
+def _watch_plainly(paths: StudyPaths, say: Callable[[str], None]) -> None:
+    seen: dict[str, JobState] = {}
+    said_at = time.monotonic()
+    for view in _views(paths):
+        for job in view.jobs:
+            state = job.outcome.state
+            if seen.get(job.job.job_id) is not state and (state is not JobState.PENDING or job.job.job_id in seen):
+                say(f"{job.job.job_id}: {state.value} ({job.outcome.reason})")
+            seen[job.job.job_id] = state
+        if time.monotonic() - said_at > PLAIN_PERIOD_S:
+            said_at = time.monotonic()
+            say(summary_line(view))
+
+
+def _watch_live(paths: StudyPaths) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[words]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns) as progress:
+        tasks: dict[str, Any] = {}
+        for view in _views(paths):
+            for job in view.jobs:
+                if job.submission is None:
+                    continue
+                epochs, words = job_progress(job)
+                total = view.study.design.training.epochs
+                job_id = job.job.job_id
+                if job_id not in tasks:
+                    tasks[job_id] = progress.add_task(job_id, total=total, words="")
+                progress.update(tasks[job_id], completed=epochs, words=f"{job.outcome.state.value} {words}")
+
+
+def job_progress(job: JobView) -> tuple[int, str]:
+    """Epochs that a job has completed, and its last losses in words."""
+    row = last_epoch(job)
+    if row is None:
+        return 0, ""
+    return row["epoch"], f"loss {row['train_loss']:.4f}, validation {row['val_loss']:.4f}, {row['samples_per_s']:.0f} patterns/s"
+
+
+def last_epoch(job: JobView) -> dict[str, Any] | None:
+    """The last whole line of a job's history."""
+    try:
+        lines = job.paths.history.read_text().splitlines()
+    except OSError:
+        return None
+    for line in reversed(lines[-2:]):
+        try:
+            row: dict[str, Any] = json.loads(line)
+        except ValueError:  # being written at this moment
+            continue
+        return row
+    return None
+
+
+def summary_line(view: StudyView) -> str:
+    """The study in one line: how many jobs are where, and how far the running ones are."""
+    states = [job.outcome.state for job in view.jobs]
+    counts = ", ".join(f"{states.count(state)} {state.value}" for state in JobState if state in states)
+    running = [
+        f"{job.job.job_id} epoch {job_progress(job)[0]}/{view.study.design.training.epochs}"
+        for job in view.jobs
+        if job.outcome.state is JobState.RUNNING
+    ]
+    return counts + ("" if not running else ": " + ", ".join(running))

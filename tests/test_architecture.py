@@ -1,0 +1,128 @@
+"""Imports go down only, and the launcher enters the science by three doors."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+DOORS = {"config", "npz_contract", "pipeline"}
+TORCH_FREE = ("config", "npz_contract")
+
+FLOORS = {
+    "fly64_hpc": [
+        ["__main__", "submit", "prepare", "collect", "status", "ingest", "study_schema", "local_supervisor"],
+        ["command_line", "watching", "plan", "handing_over"],
+        ["collector"],
+        ["executor_facts", "manifest", "checkpoint_index", "datasets", "executors.slurm", "executors.local", "executors.debug"],
+        ["outcome", "train_task", "submissions", "slurm_states"],
+        ["study_directory", "stop_signals"],
+        ["job_record"],
+        ["job_paths", "process_identity", "job_state"],
+        ["job_matrix"],
+        ["study_loading"],
+        ["study", "study_errors"],
+        ["study_yaml", "resources"],
+        ["errors"],
+    ],
+    "ptycho_torch": [
+        ["pipeline"],
+        ["trainer", "reconstruction"],
+        [
+            "dataset",
+            "held_out",
+            "evaluation",
+            "losses",
+            "checkpoints",
+            "bundle",
+            "training_log",
+            "simulation",
+            "measured_scan",
+            "overlap_views",
+        ],
+        ["model"],
+        ["reassembly", "backprojection_unet", "ptychopinn_cnn"],
+        [
+            "physics",
+            "back_projection",
+            "network_parts",
+            "overlap_metrics",
+            "grouping",
+            "legacy_bridge",
+            "devices",
+            "scan_positions",
+        ],
+        ["base_object", "objects", "probes", "params", "data_record"],
+        ["npz_contract"],
+        ["npz_archive", "config"],
+        ["atomic_files", "errors"],
+    ],
+}
+
+
+def modules(package: str) -> dict[str, Path]:
+    files = Path(package).rglob("*.py")
+    return {".".join(file.relative_to(package).with_suffix("").parts): file for file in files if file.name != "__init__.py"}
+
+
+def imports(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def own_imports(package: str) -> Iterator[tuple[str, str]]:
+    known = modules(package)
+    for module, file in known.items():
+        for name in imports(file):
+            target = name.removeprefix(f"{package}.")
+            if name.startswith(f"{package}.") and target in known:
+                yield module, target
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_every_module_has_a_floor(package: str) -> None:
+    assert sorted(name for floor in FLOORS[package] for name in floor) == sorted(modules(package))
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_imports_go_down_and_never_round(package: str) -> None:
+    floor = {name: number for number, names in enumerate(FLOORS[package]) for name in names}
+    assert [f"{a} -> {b}" for a, b in own_imports(package) if floor[a] > floor[b]] == []
+    beside = {(a, b) for a, b in own_imports(package) if floor[a] == floor[b]}
+    assert [pair for pair in beside if pair[::-1] in beside] == []
+
+
+def test_the_science_knows_nothing_of_the_launcher_or_of_slurm() -> None:
+    for file in modules("ptycho_torch").values():
+        assert not [name for name in imports(file) if name.split(".")[0] in ("fly64_hpc", "submitit")], file
+
+
+def test_the_launcher_enters_by_three_doors() -> None:
+    for file in modules("fly64_hpc").values():
+        entered = {name.split(".")[1] for name in imports(file) if name.startswith("ptycho_torch.")}
+        assert entered <= DOORS, file
+
+
+def test_two_doors_and_the_launcher_import_no_torch_at_their_top() -> None:
+    for file in [Path("ptycho_torch") / f"{name}.py" for name in TORCH_FREE] + list(modules("fly64_hpc").values()):
+        top = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = {name.name for node in top for name in node.names} | {
+            node.module for node in top if isinstance(node, ast.ImportFrom)
+        }
+        assert not names & {"torch", "pipeline", "ptycho_torch.pipeline"}, file
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_modules_and_functions_stay_small(package: str) -> None:
+    for file in modules(package).values():
+        text = file.read_text()
+        assert len(text.splitlines()) <= 400, file
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                body = [part for part in node.body if not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))]
+                length = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+                assert length <= 60, f"{file}:{node.lineno} {node.name}"
