@@ -1,0 +1,72 @@
+"""On real input: an experimental object and probe, the measured scan itself, and the full-size study. `make test-real`."""
+
+import bz2
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import REPOSITORY, Workplace
+
+DATA = REPOSITORY.parent / "shared" / "data"
+RECONSTRUCTION = DATA / "siemens_epie_reconstruction.npz"
+SCAN = DATA / "siemens-star-small.npz.bz2"
+CONFIGS = REPOSITORY / "configs"
+
+pytestmark = pytest.mark.real
+
+
+def needs(file: Path) -> None:
+    if not file.exists():
+        pytest.skip(f"{file} is not there; it is no part of the repository")
+
+
+def manifest(place: Workplace, study: str) -> dict[str, dict[str, object]]:
+    text = (place.folder / "outputs" / study / "training_manifest.json").read_text()
+    return {job["job_id"]: job for job in json.loads(text)["jobs"]}
+
+
+def test_nine_jobs_train_from_an_experimental_object_and_probe(tmp_path: Path) -> None:
+    needs(RECONSTRUCTION)
+    place = Workplace(tmp_path)
+    study = ("--study", CONFIGS / "siemens_star.yaml", "--set", f"base.npz={RECONSTRUCTION}")
+    answer = place.run("submit", *study, "--executor", "local", "--wait")
+    assert answer.code == 0, answer.out + answer.err
+    for job_id, job in manifest(place, "siemens_star").items():
+        metrics = job["result"]["metrics"]  # type: ignore[index]
+        print(job_id, json.dumps(metrics))  # noqa: T201 - the figures are what this test is run for
+        assert metrics["held_out_deviance"] < min(metrics["untrained_deviance"], metrics["flat_deviance"])
+        assert not metrics["collapsed"]
+        if job["dose"] != 1e3:
+            assert metrics["nmse"] < metrics["flat_nmse"] / 2
+
+
+def test_the_measured_scan_is_ingested_and_trained_on(tmp_path: Path) -> None:
+    needs(SCAN)
+    place = Workplace(tmp_path)
+    answer = place.run("ingest", SCAN, "scan.npz")
+    assert answer.code == 0, answer.err
+    assert "516 patterns of 128 px, 461213 photons per frame" in answer.out
+    with bz2.open(SCAN) as file, np.load(file, allow_pickle=False) as arrays:
+        raw = arrays["data"][0]
+    with np.load(tmp_path / "scan.npz", allow_pickle=False) as arrays:
+        counts = np.square(arrays["intensity_scale"] * arrays["diffraction"].astype(np.float64))
+    np.testing.assert_allclose(np.fft.ifftshift(counts, axes=(1, 2)), raw, atol=1e-3)
+    answer = place.run(
+        "submit", "--study", CONFIGS / "measured_scan.yaml", "--set", "base.measured=scan.npz", "--executor", "local", "--wait"
+    )
+    assert answer.code == 0, answer.out + answer.err
+    (job,) = manifest(place, "measured_scan").values()
+    metrics = job["result"]["metrics"]  # type: ignore[index]
+    print(json.dumps(job["result"]))  # noqa: T201
+    assert metrics["held_out_deviance"] < min(metrics["untrained_deviance"], metrics["flat_deviance"])
+
+
+def test_the_full_size_study_trains_one_job_for_one_epoch_on_a_cpu(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    one = ("--dose", "1e4", "--view", "dense", "--set", "training.epochs=1", "--set", "training.threads=2")
+    answer = place.run("submit", "--executor", "local", "--wait", "--study", CONFIGS / "fly64_dose_overlap.yaml", *one)
+    assert answer.code == 0, answer.out + answer.err
+    job = manifest(place, "fly64_dose_overlap")["dose_10000-dense-gs2"]
+    print(json.dumps(job["result"]))  # noqa: T201
+    assert job["state"] == "succeeded"
