@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint test-real picture schema clean
+.PHONY: help install demo test lint test-long test-real test-all picture schema clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,10 +25,15 @@ lint: $(INSTALLED)  ## ruff and mypy
 	$(BIN)/mypy
 
 test: lint  ## lint, unit tests, the smoke study, the fake Slurm (under 10 minutes)
-	$(BIN)/python -m pytest -m "not slurm and not real"
+	$(BIN)/python -m pytest -m "not slurm and not real and not long"
 
 test-real: $(INSTALLED)  ## the measured scan, the siemens_star study and the full-size study
 	$(BIN)/python -m pytest -m real
+
+test-long: $(INSTALLED)  ## the demo study and a ptychopinn job, with what they must reach
+	$(BIN)/python -m pytest -m long
+
+test-all: test test-long test-real  ## every test target
 
 picture: $(INSTALLED)  ## draw docs/fly64_demo.png from outputs/fly64_demo/
 	$(BIN)/python docs/study_picture.py outputs/fly64_demo docs/fly64_demo.png

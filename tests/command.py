@@ -28,7 +28,7 @@ class Workplace:
     folder: Path
     environment: dict[str, str] | None = None
 
-    def run(self, verb: str, *arguments: str | Path) -> Answer:
+    def run(self, verb: str, *arguments: str | Path, timeout_s: float = 300) -> Answer:
         """Run a verb to its end."""
         command = [sys.executable, "-m", f"fly64_hpc.{verb}", *map(str, arguments)]
         environment = os.environ | {"OMP_NUM_THREADS": "1"} | (self.environment or {})
@@ -39,7 +39,7 @@ class Workplace:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=600,
+            timeout=timeout_s,
             check=False,
         )
         return Answer(answer.returncode, answer.stdout, answer.stderr)

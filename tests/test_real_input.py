@@ -30,7 +30,7 @@ def test_nine_jobs_train_from_an_experimental_object_and_probe(tmp_path: Path) -
     needs(RECONSTRUCTION)
     place = Workplace(tmp_path)
     study = ("--study", CONFIGS / "siemens_star.yaml", "--set", f"base.npz={RECONSTRUCTION}")
-    answer = place.run("submit", *study, "--executor", "local", "--wait")
+    answer = place.run("submit", *study, "--executor", "local", "--wait", timeout_s=1800)
     assert answer.code == 0, answer.out + answer.err
     for job_id, job in manifest(place, "siemens_star").items():
         metrics = job["result"]["metrics"]  # type: ignore[index]

@@ -100,6 +100,16 @@ def test_slurm_where_there_is_none(place: Workplace) -> None:
         assert "--executor local" in answer.err
 
 
+def test_a_machine_without_torch(place: Workplace) -> None:
+    blocked = place.folder / "blocked"
+    blocked.mkdir()
+    (blocked / "torch.py").write_text("raise ImportError('no torch here')")
+    without = Workplace(place.folder, {"PYTHONPATH": str(blocked), "PYTHONDONTWRITEBYTECODE": "1"})
+    error = refused(without, "--dose", "1000")
+    assert "PyTorch cannot be imported: no torch here" in error
+    assert "pip install torch" in error
+
+
 def test_a_wrong_flag_and_a_study_directory_that_is_none(place: Workplace) -> None:
     assert place.run("submit", "--executor", "pbs").code == 2
     answer = place.run("collect", "--study-dir", place.folder)

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -135,6 +137,19 @@ def test_the_index_lists_best_and_last_of_every_job(finished: tuple[Workplace, s
     for kind in ("best", "last"):
         assert len({row["job_id"] for row in rows if row["kind"] == kind}) == 9
     assert all(row["sha256"] == sha256_file(finished[0].study / row["path"]) for row in rows)
+
+
+def test_collectors_at_once_and_killed_ones_leave_whole_files(copy: Workplace) -> None:
+    command = [sys.executable, "-m", "fly64_hpc.collect", "--study-dir", str(copy.study)]
+    for delay_s in (0.2, 0.3, 0.4):
+        collectors = [subprocess.Popen(command, cwd=copy.folder, stdout=subprocess.DEVNULL) for _ in range(2)]
+        time.sleep(delay_s)
+        collectors[0].kill()
+        assert collectors[1].wait() == 0
+        collectors[0].wait()
+        assert copy.manifest()["counts"]["succeeded"] == 9
+        assert len(json.loads((copy.study / "checkpoint_index.json").read_text())["checkpoints"]) >= 18
+    assert copy.run("collect", "--study-dir", copy.study).code == 0
 
 
 def test_another_version_of_the_study_is_refused_naming_the_keys(copy: Workplace) -> None:
