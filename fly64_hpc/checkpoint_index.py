@@ -13,6 +13,8 @@ from fly64_hpc.job_record import now_utc, read_json
 from fly64_hpc.study_directory import SCHEMA_VERSION
 from ptycho_torch.npz_contract import sha256_file, write_json
 
+COPIED_FACTS = ("epoch", "step", "sha256", "size_bytes", "config_sha256", "attempt", "val_loss", "created_utc")
+
 
 def index_entries(paths: StudyPaths, job: TrainingJob) -> list[dict[str, Any]]:
     """A job's checkpoints, oldest first; the newest is also listed as `last`, the one of least validation loss as `best`."""
@@ -28,14 +30,13 @@ def _facts(file: Path) -> dict[str, Any] | None:
     """A checkpoint's facts; None for a file that vanished or is being damaged: its checkpoint does not count."""
     try:
         facts: dict[str, Any] = json.loads(file.read_text()) | {"file": file.with_suffix(".safetensors")}
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return None
-    return facts if facts["file"].exists() else None
+    return facts if facts.keys() >= set(COPIED_FACTS) and facts["file"].exists() else None
 
 
 def _entry(paths: StudyPaths, job: TrainingJob, facts: dict[str, Any], kind: str) -> dict[str, Any]:
-    copied = ("epoch", "step", "sha256", "size_bytes", "config_sha256", "attempt", "val_loss", "created_utc")
-    return {"job_id": job.job_id, "kind": kind, "path": paths.inside(facts["file"])} | {key: facts[key] for key in copied}
+    return {"job_id": job.job_id, "kind": kind, "path": paths.inside(facts["file"])} | {key: facts[key] for key in COPIED_FACTS}
 
 
 def write_index(paths: StudyPaths, study: str, jobs: Sequence[TrainingJob]) -> None:

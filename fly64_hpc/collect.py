@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fly64_hpc.collector import collect
 from fly64_hpc.command_line import Output, VerbParser, add_directory_flags, run_verb, study_paths
 from fly64_hpc.job_record import read_json
-from fly64_hpc.watching import summary_line, watch
+from fly64_hpc.watching import say_study, watch
 
 EXAMPLES = ("--study-dir outputs/fly64_demo", "--study configs/fly64_demo.yaml --watch")
 
@@ -22,15 +22,9 @@ def main(argv: Sequence[str]) -> int:
     paths = study_paths(arguments)
     view = collect(paths)
     if arguments.watch:
-        watch(paths, output.say)
+        watch(paths, output)
         view = collect(paths)
-    for problem in view.problems:
-        output.say(f"warning: {problem}")
-    for job in view.jobs:
-        if job.outcome.state.is_bad:
-            output.say(f"{job.job.job_id}: {job.outcome.state.value}: {job.outcome.reason}")
-    output.say(summary_line(view))
-    output.say(f"manifest: {paths.manifest}")
+    say_study(view, output)
     output.result(read_json(paths.manifest))
     return view.exit_code
 

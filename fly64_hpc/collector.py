@@ -12,13 +12,23 @@ from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, StudyDirectoryError
 from fly64_hpc.executor_facts import ExecutorFacts
 from fly64_hpc.job_matrix import TrainingJob, job_matrix
 from fly64_hpc.job_paths import JobPaths, StudyPaths
-from fly64_hpc.job_record import AttemptRecord, DamagedRecord, JobSpec, read_attempt, read_job_spec, read_json
+from fly64_hpc.job_record import (
+    AttemptRecord,
+    DamagedRecord,
+    JobSpec,
+    file_digest,
+    proven_success,
+    read_attempt,
+    read_job_spec,
+    read_json,
+    read_skipped_views,
+)
 from fly64_hpc.job_state import JobState
 from fly64_hpc.manifest import job_entry, manifest
 from fly64_hpc.outcome import Outcome, Witnesses, judge
 from fly64_hpc.study_directory import StoredStudy, read_study
 from fly64_hpc.submissions import Submission, read_submissions
-from ptycho_torch.npz_contract import sha256_file, write_json
+from ptycho_torch.npz_contract import write_json
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,12 @@ class StudyView:
         bad = any(view.outcome.state.is_bad for view in self.jobs if view.submission is not None)
         return EXIT_JOB_FAILED if bad else EXIT_OK
 
+    def may_be_running_unseen(self, job: JobView) -> bool:
+        """Whether Slurm has had the job, and squeue, which would name it if it ran, gave no answer."""
+        is_with_slurm = job.submission is not None and job.submission.executor == "slurm"
+        squeue_is_silent = any(problem.startswith("squeue") for problem in self.problems)
+        return is_with_slurm and squeue_is_silent and job.outcome.state is JobState.UNKNOWN
+
     def is_live(self) -> bool:
         """Whether any job is still waited for or at work."""
         return any(view.outcome.is_live for view in self.jobs)
@@ -70,7 +86,7 @@ def look(paths: StudyPaths) -> StudyView:
     study = read_study(paths)
     submissions = tuple(read_submissions(paths))
     facts = executor_facts.gather(paths, submissions)
-    skipped = _skipped_views(paths)
+    skipped = read_skipped_views(paths.skip_summary)
     jobs = tuple(_look_at_job(paths, job, facts, skipped) for job in job_matrix(study.design))
     return StudyView(paths, study, jobs, submissions, skipped, tuple(facts.problems))
 
@@ -87,24 +103,23 @@ def collect(paths: StudyPaths) -> StudyView:
 def _created_utc(paths: StudyPaths) -> str | None:
     try:
         created: str = read_json(paths.manifest)["created_utc"]
-    except (StudyDirectoryError, KeyError):
-        return None
+    except (StudyDirectoryError, KeyError, TypeError):
+        return None  # the manifest is derived from the rest: a damaged one is simply written anew
     return created
-
-
-def _skipped_views(paths: StudyPaths) -> list[dict[str, Any]]:
-    views: list[dict[str, Any]] = read_json(paths.skip_summary)["skipped_views"] if paths.skip_summary.exists() else []
-    return views
 
 
 def _look_at_job(paths: StudyPaths, job: TrainingJob, facts: ExecutorFacts, skipped: list[dict[str, Any]]) -> JobView:
     own = paths.job(job)
     numbers = own.attempt_numbers()
-    record = read_attempt(own.result(numbers[-1]), numbers[-1]) if numbers else None
     submission = facts.newest.get(job.job_id)
-    readable = record if isinstance(record, AttemptRecord) else None
-    spec = read_job_spec(own.spec) if own.spec.exists() else None
-    outcome = _skip(job, skipped) or judge(_witnesses(job, own, spec, record, len(numbers), submission, facts))
+    try:
+        spec = read_job_spec(own.spec) if own.spec.exists() else None
+    except StudyDirectoryError as error:
+        return JobView(job, own, None, None, len(numbers), submission, Outcome(JobState.UNKNOWN, str(error)))
+    record = proven_success(own, spec.config_sha256) if spec else None
+    newest = record or (read_attempt(own.result(numbers[-1]), numbers[-1]) if numbers else None)
+    readable = newest if isinstance(newest, AttemptRecord) else None
+    outcome = _skip(job, skipped) or judge(_witnesses(job, own, spec, newest, len(numbers), submission, facts))
     return JobView(job, own, spec, readable, len(numbers), submission, outcome)
 
 
@@ -125,13 +140,11 @@ def _witnesses(
     facts: ExecutorFacts,
 ) -> Witnesses:
     succeeded = isinstance(record, AttemptRecord) and record.state == "succeeded"
-    recorded = record.submission if isinstance(record, AttemptRecord) else 0
     return Witnesses(
         record=record,
         attempts=attempts,
         config_sha256=spec.config_sha256 if spec else None,
-        bundle_sha256=sha256_file(own.bundle) if succeeded and own.bundle.exists() else None,
+        bundle_sha256=file_digest(own.bundle) if succeeded and own.bundle.is_file() else None,
         submitted=submission is not None,
         executor=facts.facts.get(job.job_id),
-        executor_is_newer=submission is not None and submission.number > recorded,
     )

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,6 +28,8 @@ RESOURCE_FLAGS = {
     "mem": "--mem",
 }
 
+NUMBER_FIELDS = ("gpus_per_node", "cpus_per_task")
+
 
 @dataclass(frozen=True)
 class Output:
@@ -36,9 +39,10 @@ class Output:
 
     def say(self, text: str) -> None:
         """Say something to a person."""
-        stream = sys.stderr if self.as_json else sys.stdout
-        stream.write(f"{text}\n")
-        stream.flush()
+        with suppress(BrokenPipeError):  # nobody listens any more: that must not end the work
+            stream = sys.stderr if self.as_json else sys.stdout
+            stream.write(f"{text}\n")
+            stream.flush()
 
     def result(self, value: Any) -> None:
         """Give the machine its answer, where it asked for one."""
@@ -56,6 +60,7 @@ class VerbParser(argparse.ArgumentParser):
             description=summary,
             epilog=f"examples:\n{lines}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         self.add_argument("--json", action="store_true", help="machine-readable output on stdout, human words on stderr")
 
@@ -99,21 +104,21 @@ def add_directory_flags(parser: argparse.ArgumentParser) -> None:
     add_study_flags(parser)
 
 
-def loaded_study(arguments: argparse.Namespace) -> LoadedStudy:
-    """The study that the flags name, with everything that they override."""
+def loaded_study(arguments: argparse.Namespace, *, with_base: bool = True) -> LoadedStudy:
+    """The study that the flags name, with everything that they override; see `load_study`."""
     overrides = [parse_set(text) for text in arguments.set]
     for field, flag in RESOURCE_FLAGS.items():
         value = getattr(arguments, field, None)
         if value is not None:
-            overrides.append(Override(("resources", field), plain_value(value), flag))
-    return load_study(arguments.study, overrides, arguments.profile)
+            overrides.append(Override(("resources", field), plain_value(value) if field in NUMBER_FIELDS else value, flag))
+    return load_study(arguments.study, overrides, arguments.profile, with_base=with_base)
 
 
 def study_paths(arguments: argparse.Namespace) -> StudyPaths:
     """The directory of a study that exists."""
     if arguments.study_dir is not None:
         return StudyPaths(arguments.study_dir.resolve())
-    return new_study_paths(arguments, loaded_study(arguments))
+    return new_study_paths(arguments, loaded_study(arguments, with_base=False))
 
 
 def new_study_paths(arguments: argparse.Namespace, loaded: LoadedStudy) -> StudyPaths:
@@ -130,14 +135,22 @@ def run_verb(verb: Callable[[Sequence[str]], int], arguments: Sequence[str] | No
     """Run a verb and exit with its code; what a user caused is one clear sentence, never a traceback."""
     try:
         code = verb(sys.argv[1:] if arguments is None else arguments)
-        sys.stdout.flush()
     except PtychoError as error:
         sys.stderr.write(f"error: {error}\n")
         code = EXIT_REQUEST_WRONG
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; what was handed over goes on, see `python -m fly64_hpc.status`\n")
         code = 130
-    except BrokenPipeError:
+    except OSError as error:
+        sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror or error}. Check the path and its permissions.\n")
+        code = EXIT_REQUEST_WRONG
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit; what stdout still holds is dropped where nobody reads it, so that Python does not complain of it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     sys.exit(code)

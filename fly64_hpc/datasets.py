@@ -8,7 +8,7 @@ from typing import Any
 from fly64_hpc.errors import RequestError
 from fly64_hpc.job_matrix import TrainingJob, dose_label
 from fly64_hpc.job_paths import StudyPaths
-from fly64_hpc.job_record import DataFile, now_utc, read_json
+from fly64_hpc.job_record import DataFile, now_utc, read_skipped_views
 from fly64_hpc.study_loading import LoadedStudy
 from ptycho_torch.config import ViewConfig, ViewUnavailableError, sha256_json
 from ptycho_torch.npz_contract import read_dataset, sha256_file, write_json
@@ -65,6 +65,8 @@ def external_data(loaded: LoadedStudy, jobs: Sequence[TrainingJob], roots: Exter
         A file is missing or refused.
     """
     found: dict[Condition, JobData] = {}
+    if (roots.phase_c is None) != (roots.phase_d is None):
+        _refuse_half_of_the_data(loaded, jobs, roots)
     for job in jobs:
         view = loaded.design.design.views[job.view]
         root = roots.phase_c if reads_phase_c(view) else roots.phase_d
@@ -73,6 +75,17 @@ def external_data(loaded: LoadedStudy, jobs: Sequence[TrainingJob], roots: Exter
             train, test = (_external_file(folder / name) for name in file_names(job.view, view))
             found[job.dose_photons, job.view] = JobData(train, test, sha256_json([train.sha256, test.sha256]))
     return found
+
+
+def _refuse_half_of_the_data(loaded: LoadedStudy, jobs: Sequence[TrainingJob], roots: ExternalRoots) -> None:
+    """Some networks on data from outside and others on data made here could not be compared."""
+    missing = "--phase-d-root" if roots.phase_d is None else "--phase-c-root"
+    for job in jobs:
+        if reads_phase_c(loaded.design.design.views[job.view]) == (roots.phase_c is None):
+            raise RequestError(
+                f"View {job.view} needs {missing} too: its data would be made here, and the other views' not.",
+                hint=f"Add {missing} DIR, or leave the view out with --view.",
+            )
 
 
 def _external_file(path: Path) -> DataFile:
@@ -152,8 +165,7 @@ def _overlap_words(bundle: dict[str, Any]) -> str:
 
 def write_skip_summary(paths: StudyPaths, prepared: PreparedData) -> None:
     """Bring skip_summary.json up to date with the conditions that were just prepared."""
-    earlier = read_json(paths.skip_summary)["skipped_views"] if paths.skip_summary.exists() else []
-    kept = [view for view in earlier if (view["dose"], view["view"]) not in prepared.data]
+    kept = [view for view in read_skipped_views(paths.skip_summary) if (view["dose"], view["view"]) not in prepared.data]
     known = {(view["dose"], view["view"]) for view in prepared.skipped}
     views = [view for view in kept if (view["dose"], view["view"]) not in known] + prepared.skipped
     write_json(paths.skip_summary, {"timestamp": now_utc(), "skipped_views": views, "skipped_count": len(views)})

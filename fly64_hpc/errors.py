@@ -5,6 +5,7 @@ PtychoError
     StudyError             the study's YAML, a flag or a profile says what cannot be
     StudyChangedError      the study directory holds another version of this study
     SchedulerError         the scheduler is absent or does not answer
+      RefusedError         it answered, and refused
   StudyDirectoryError      a file in the study directory that is missing or damaged
 """
 
@@ -29,6 +30,10 @@ class StudyChangedError(RequestError):
 
 class SchedulerError(RequestError):
     """The scheduler is absent or does not answer."""
+
+
+class RefusedError(SchedulerError):
+    """The scheduler answered and refused; nothing was submitted."""
 
 
 class StudyDirectoryError(PtychoError):

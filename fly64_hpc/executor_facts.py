@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_state import ExecutorFact, JobState
-from fly64_hpc.slurm_states import query_slurm
+from fly64_hpc.slurm_states import find_array, query_slurm
 from fly64_hpc.submissions import Submission, SupervisorRecord, read_supervisor
 
 
@@ -22,36 +22,43 @@ def gather(paths: StudyPaths, submissions: Sequence[Submission]) -> ExecutorFact
     """Ask every executor once."""
     newest = {job_id: submission for submission in submissions for job_id in submission.jobs}
     live = {submission.number: submission for submission in newest.values()}
+    problems: list[str] = []
+    arrays = {number: array for number, submission in live.items() if (array := _array_of(submission, problems))}
+    tasks, more_problems = query_slurm(list(arrays.values()))
     facts: dict[str, ExecutorFact] = {}
-    arrays = [submission for submission in live.values() if submission.executor == "slurm" and submission.scheduler_job_id]
-    tasks, problems = query_slurm([str(submission.scheduler_job_id) for submission in arrays])
-    for submission in arrays:
-        for index, job_id in enumerate(submission.jobs):
-            if newest[job_id] is submission and (str(submission.scheduler_job_id), index) in tasks:
-                facts[job_id] = tasks[str(submission.scheduler_job_id), index]
-    for submission in live.values():
-        if submission.executor != "slurm" or submission.scheduler_job_id is None:
-            here = _here_facts(paths, submission)
-            facts |= {job_id: fact for job_id, fact in here.items() if newest[job_id] is submission}
-    return ExecutorFacts(newest, facts, problems)
+    for number, submission in live.items():
+        found: dict[str, ExecutorFact | None] = {}
+        if number in arrays:
+            found |= {job_id: tasks.get((arrays[number], index)) for index, job_id in enumerate(submission.jobs)}
+        else:
+            found |= _here_facts(paths, submission, problems)
+        facts |= {job_id: fact for job_id, fact in found.items() if fact is not None and newest[job_id] is submission}
+    return ExecutorFacts(newest, facts, [*problems, *more_problems])
 
 
-def _here_facts(paths: StudyPaths, submission: Submission) -> dict[str, ExecutorFact]:
+def _array_of(submission: Submission, problems: list[str]) -> str | None:
+    """The Slurm array of a submission: as noted, or, where its submitter died before it could note it, found by name."""
+    if submission.executor != "slurm":
+        return None
+    if submission.scheduler_job_id is not None or submission.submitter.is_alive():
+        return submission.scheduler_job_id
+    return find_array(submission.tag, problems)
+
+
+def _here_facts(paths: StudyPaths, submission: Submission, problems: Sequence[str]) -> dict[str, ExecutorFact]:
     """Facts of jobs that this machine runs, or that were never handed over."""
     supervisor = read_supervisor(paths, submission.number)
     if supervisor is not None:
         return {job_id: _supervisor_fact(submission, supervisor, job_id) for job_id in submission.jobs}
-    return dict.fromkeys(submission.jobs, _submitter_fact(submission))
+    return dict.fromkeys(submission.jobs, _submitter_fact(submission, problems))
 
 
-def _submitter_fact(submission: Submission) -> ExecutorFact:
+def _submitter_fact(submission: Submission, problems: Sequence[str]) -> ExecutorFact:
     pid = submission.submitter.pid
     if submission.submitter.is_alive():
         return ExecutorFact(JobState.PENDING, f"process {pid} is submitting it or about to run it")
-    if submission.executor == "slurm":
-        return ExecutorFact(
-            JobState.UNKNOWN, f"process {pid} ended before it noted sbatch's answer; look for {submission.tag} in squeue"
-        )
+    if submission.executor == "slurm" and problems:
+        return ExecutorFact(JobState.UNKNOWN, f"process {pid} ended before it noted sbatch's answer, and Slurm does not tell")
     return ExecutorFact(JobState.PENDING, f"process {pid} ended before it started this job; submit again", is_live=False)
 
 

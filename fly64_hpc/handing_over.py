@@ -3,36 +3,44 @@
 import time
 from collections.abc import Sequence
 
-from fly64_hpc.errors import SchedulerError
+from fly64_hpc.errors import RefusedError
 from fly64_hpc.job_matrix import JobFilter
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.process_identity import this_process
 from fly64_hpc.study_loading import LoadedStudy
 from fly64_hpc.submissions import ExecutorName, Submission, new_submission, read_supervisor
 
-SUPERVISOR_START_S = 30.0
+SUPERVISOR_START_S = 60.0
 
 
-def hand_over(paths: StudyPaths, loaded: LoadedStudy, jobs: Sequence[str], selection: JobFilter, executor: ExecutorName) -> str:
-    """Record a submission, hand it over, record the answer; a sentence about it is returned.
+def record_intent(
+    paths: StudyPaths, loaded: LoadedStudy, jobs: Sequence[str], selection: JobFilter, executor: ExecutorName
+) -> Submission:
+    """Record that some jobs will be handed to an executor; nobody is asked yet."""
+    scratch = paths.scratch(loaded.design.study, loaded.sha256)
+    scratch.mkdir(parents=True, exist_ok=True)
+    return new_submission(
+        paths,
+        executor=executor,
+        jobs=jobs,
+        filters=selection.as_dict(),
+        resources=loaded.design.resources.model_dump(mode="json"),
+        scratch=scratch,
+        submitter=this_process(),
+    )
+
+
+def hand_over(paths: StudyPaths, loaded: LoadedStudy, submission: Submission) -> str:
+    """Hand a recorded submission to its executor and record the answer; a sentence about it is returned.
 
     The debug executor returns when the jobs have ended; the others return at once.
 
     Raises
     ------
     SchedulerError
-        The executor refused; nothing was submitted.
+        The executor refused, or left open whether it took the submission.
     """
-    submission = new_submission(
-        paths,
-        executor=executor,
-        jobs=jobs,
-        filters=selection.as_dict(),
-        resources=loaded.design.resources.model_dump(mode="json"),
-        scratch=paths.scratch(loaded.design.study, loaded.sha256),
-        submitter=this_process(),
-    )
-    hand = {"slurm": _to_slurm, "local": _to_this_machine, "debug": _to_this_process}[executor]
+    hand = {"slurm": _to_slurm, "local": _to_this_machine, "debug": _to_this_process}[submission.executor]
     return hand(paths, loaded, submission)
 
 
@@ -41,7 +49,7 @@ def _to_slurm(paths: StudyPaths, loaded: LoadedStudy, submission: Submission) ->
 
     try:
         scheduler_job_id = submit_array(paths.root, submission, loaded.design.resources)
-    except SchedulerError:
+    except RefusedError:
         paths.submission(submission.number).unlink()
         raise
     _note_answer(paths, submission, scheduler_job_id)
@@ -51,17 +59,16 @@ def _to_slurm(paths: StudyPaths, loaded: LoadedStudy, submission: Submission) ->
 def _to_this_machine(paths: StudyPaths, loaded: LoadedStudy, submission: Submission) -> str:
     from fly64_hpc.executors.local import start_supervisor
 
-    pid = start_supervisor(paths.root, submission)
+    supervisor = start_supervisor(paths.root, submission)
     deadline = time.monotonic() + SUPERVISOR_START_S
     while read_supervisor(paths, submission.number) is None:
-        if time.monotonic() > deadline:
-            raise SchedulerError(
-                f"The local supervisor did not start within {SUPERVISOR_START_S:.0f} s.",
-                hint=f"Read {submission.scratch}/supervisor.log.",
-            )
+        if supervisor.poll() is not None or time.monotonic() > deadline:
+            supervisor.kill()
+            paths.submission(submission.number).unlink()
+            raise RefusedError("The local supervisor did not start.", hint=f"Read {submission.scratch}/supervisor.log.")
         time.sleep(0.05)
-    _note_answer(paths, submission, str(pid))
-    return f"started supervisor {pid} for {len(submission.jobs)} jobs; scratch in {submission.scratch}"
+    _note_answer(paths, submission, str(supervisor.pid))
+    return f"started supervisor {supervisor.pid} for {len(submission.jobs)} jobs; scratch in {submission.scratch}"
 
 
 def _to_this_process(paths: StudyPaths, loaded: LoadedStudy, submission: Submission) -> str:

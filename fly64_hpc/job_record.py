@@ -1,16 +1,22 @@
 """What a job is (job.json, written by the submitter) and what became of one attempt (result.json, written by its node)."""
 
 import datetime
+import functools
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fly64_hpc.errors import StudyDirectoryError
+from fly64_hpc.job_paths import JobPaths
 from fly64_hpc.process_identity import ProcessIdentity
 from ptycho_torch.config import JobConfig
-from ptycho_torch.npz_contract import write_json
+from ptycho_torch.npz_contract import sha256_file, write_json
+
+RecordT = TypeVar("RecordT", bound="Record")
+Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
+"""A time as `now_utc` writes it."""
 
 
 class Record(BaseModel):
@@ -70,8 +76,8 @@ class AttemptRecord(Record):
     config_sha256: str
     process: ProcessIdentity
     scheduler: SchedulerIds
-    started_utc: str
-    ended_utc: str | None = None
+    started_utc: Time
+    ended_utc: Time | None = None
     result: dict[str, Any] | None = None
     error: JobError | None = None
 
@@ -118,6 +124,60 @@ def read_attempt(path: Path, attempt: int) -> AttemptRecord | DamagedRecord | No
         return None
     except ValidationError as error:
         return DamagedRecord(attempt=attempt, reason=f"result.json of attempt {attempt} is damaged: {_first_line(error)}")
+
+
+def proven_success(paths: JobPaths, config_sha256: str) -> AttemptRecord | None:
+    """The attempt that succeeded with this configuration and whose bundle lies there unharmed, if there is one."""
+    for number in reversed(paths.attempt_numbers()):
+        record = read_attempt(paths.result(number), number)
+        if isinstance(record, AttemptRecord) and record.state == "succeeded" and record.config_sha256 == config_sha256:
+            expected = (record.result or {}).get("bundle_sha256")
+            return record if paths.bundle.is_file() and file_digest(paths.bundle) == expected else None
+    return None
+
+
+def file_digest(path: Path) -> str:
+    """The file's sha256, computed once for as long as it is not written to."""
+    facts = path.stat()
+    return _digest(path, facts.st_mtime_ns, facts.st_size, facts.st_ino)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _digest(path: Path, mtime_ns: int, size_bytes: int, inode: int) -> str:
+    return sha256_file(path)
+
+
+def read_skipped_views(path: Path) -> list[dict[str, Any]]:
+    """The views of a skip_summary.json; none where there is no such file.
+
+    Raises
+    ------
+    StudyDirectoryError
+        It is damaged.
+    """
+    if not path.exists():
+        return []
+    summary = read_json(path)
+    if not isinstance(summary, dict) or not isinstance(summary.get("skipped_views"), list):
+        raise StudyDirectoryError(f"{path} is damaged: it has no list of skipped views.", hint="Delete it and run submit again.")
+    views: list[dict[str, Any]] = summary["skipped_views"]
+    return views
+
+
+def read_record(path: Path, model: type[RecordT]) -> RecordT:
+    """Read a record of the study directory.
+
+    Raises
+    ------
+    StudyDirectoryError
+        It is missing or damaged.
+    """
+    try:
+        return model.model_validate(read_json(path))
+    except ValidationError as error:
+        raise StudyDirectoryError(
+            f"{path} is damaged: {_first_line(error)}.", hint="Delete it, and submit the study again."
+        ) from None
 
 
 def read_json(path: Path) -> Any:

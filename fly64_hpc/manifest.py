@@ -109,7 +109,8 @@ def _result(paths: StudyPaths, bundle: Path, record: AttemptRecord) -> dict[str,
 def code_facts() -> dict[str, Any]:
     """The version of this program, and the commit where it runs from a checkout."""
     folder = Path(__file__).resolve().parent
-    sha = _git(folder, "rev-parse", "HEAD")
+    is_tracked = _git(folder, "ls-files", "--error-unmatch", Path(__file__).name) is not None
+    sha = _git(folder, "rev-parse", "HEAD") if is_tracked else None
     return {
         "version": _version("fly64-hpc"),
         "git_sha": sha,

@@ -29,8 +29,6 @@ class Witnesses:
     """Whether any submission asked for the job."""
     executor: ExecutorFact | None
     """What the executor of the newest submission says; None where it is silent."""
-    executor_is_newer: bool
-    """Whether that submission came after the newest attempt's."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +41,33 @@ class Outcome:
     is_live: bool = False
     """Whether somebody is still at work on it, so that waiting is worth while and submitting again is not."""
 
+    @property
+    def may_be_submitted(self) -> bool:
+        """Whether a submit should hand the job over (again)."""
+        return not self.is_live and self.state is not JobState.SUCCEEDED
+
 
 def judge(witnesses: Witnesses) -> Outcome:
     """The state that the witnesses prove."""
     record, executor = _of_this_config(witnesses), witnesses.executor
-    if isinstance(record, AttemptRecord) and record.state == "succeeded":
-        return _judge_success(record, witnesses.bundle_sha256)
-    if executor is not None and executor.state.is_open and executor.is_live and (record is None or witnesses.executor_is_newer):
-        return Outcome(executor.state, executor.words, is_live=True)
+    succeeded = record if isinstance(record, AttemptRecord) and record.state == "succeeded" else None
+    if succeeded is not None and (succeeded.result or {}).get("bundle_sha256") == witnesses.bundle_sha256:
+        return Outcome(JobState.SUCCEEDED, f"attempt {succeeded.attempt} finished, bundle sha256 matches")
+    if executor is not None and executor.state.is_open and executor.is_live:
+        return _at_work(record, executor)
+    if succeeded is not None:
+        return _judge_bundle(succeeded, witnesses.bundle_sha256)
     if isinstance(record, DamagedRecord):
         return Outcome(JobState.UNKNOWN, f"{record.reason}; {_words(executor)}")
     if record is not None:
         return _judge_unfinished(record, executor)
     return _judge_without_record(witnesses)
+
+
+def _at_work(record: AttemptRecord | DamagedRecord | None, executor: ExecutorFact) -> Outcome:
+    """The executor still has the job in its hands, whatever an earlier attempt or start of it left."""
+    began = f"attempt {record.attempt} on {record.process.host}; " if isinstance(record, AttemptRecord) else ""
+    return Outcome(executor.state, f"{began}{executor.words}", is_live=True)
 
 
 def _of_this_config(witnesses: Witnesses) -> AttemptRecord | DamagedRecord | None:
@@ -65,20 +77,16 @@ def _of_this_config(witnesses: Witnesses) -> AttemptRecord | DamagedRecord | Non
     return None if foreign else record
 
 
-def _judge_success(record: AttemptRecord, bundle_sha256: str | None) -> Outcome:
-    expected = (record.result or {}).get("bundle_sha256")
+def _judge_bundle(record: AttemptRecord, bundle_sha256: str | None) -> Outcome:
     if bundle_sha256 is None:
-        return _bundle_failure("the bundle is missing", f"model.safetensors of attempt {record.attempt} was deleted")
-    if bundle_sha256 != expected:
-        return _bundle_failure(f"the bundle was altered: its sha256 is {bundle_sha256}, the record says {expected}", "")
-    return Outcome(JobState.SUCCEEDED, f"attempt {record.attempt} finished, bundle sha256 matches")
+        return _bundle_failure(f"the bundle is missing (model.safetensors of attempt {record.attempt} was deleted)")
+    expected = (record.result or {}).get("bundle_sha256")
+    return _bundle_failure(f"the bundle was altered: its sha256 is {bundle_sha256}, the record says {expected}")
 
 
-def _bundle_failure(what: str, detail: str) -> Outcome:
-    reason = f"{what} ({detail})" if detail else what
-    return Outcome(
-        JobState.FAILED, reason, JobError(type="BundleError", message=reason, hint="Run submit again: the job resumes.")
-    )
+def _bundle_failure(reason: str) -> Outcome:
+    error = JobError(type="BundleError", message=reason, hint="Run submit again: the job goes on from its last checkpoint.")
+    return Outcome(JobState.FAILED, reason, error)
 
 
 def _judge_unfinished(record: AttemptRecord, executor: ExecutorFact | None) -> Outcome:
@@ -90,8 +98,6 @@ def _judge_unfinished(record: AttemptRecord, executor: ExecutorFact | None) -> O
     alive = record.process.is_alive()
     if alive:
         return Outcome(JobState.RUNNING, f"attempt {record.attempt} on {record.process.host}", is_live=True)
-    if executor is not None and executor.state is JobState.RUNNING and alive is None:
-        return Outcome(JobState.RUNNING, f"attempt {record.attempt} on {record.process.host}; {executor.words}", is_live=True)
     if executor is not None and executor.state is JobState.SUCCEEDED and alive is None:
         return Outcome(JobState.UNKNOWN, f"the record of attempt {record.attempt} says running; {executor.words}")
     if executor is not None and executor.state.is_bad and (alive is None or executor.state is not JobState.FAILED):

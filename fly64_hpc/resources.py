@@ -35,6 +35,8 @@ def _clock_minutes(text: str) -> float | None:
     if match is None:
         return None
     first, second, third = (int(match[name] or 0) for name in ("first", "second", "third"))
+    if max(second, third) > 59:
+        return None
     if match["days"] is not None:
         return int(match["days"]) * 1440 + first * 60 + second + third / 60
     if match["third"] is not None:
@@ -88,7 +90,7 @@ class Resources(BaseModel):
     """Seconds of warning before the time limit."""
     setup: tuple[Line, ...] = ()
     """Shell lines that prepare the node, such as `module load python`; the job ends if one fails."""
-    env: dict[Name, Line] = {}
+    env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Line] = {}
     """Environment variables of the job."""
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fly64_hpc.job_state import SLURM_STATES, ExecutorFact, JobState
 
 CALL_TIMEOUT_S = 30.0
-_RANGE = re.compile(r"(\d+)_\[([\d,\-]+)(?:%\d+)?\]")
+_RANGE = re.compile(r"(\d+)_\[([\d,:\-]+)(?:%\d+)?\]")
 _TASK = re.compile(r"(\d+)_(\d+)")
 
 TaskId = tuple[str, int]
@@ -27,7 +27,7 @@ def query_slurm(job_ids: Sequence[str]) -> tuple[dict[TaskId, ExecutorFact], lis
         ["sacct", "--jobs", ids, "--allocations", "--noheader", "--parsable2", "--format=JobID,State,ExitCode,NodeList"], problems
     )
     squeue = _call(
-        ["squeue", "--jobs", ids, "--noheader", "--states=all", "--format=%i|%T|%r"], problems, absent="Invalid job id"
+        ["squeue", "--jobs", ids, "--array", "--noheader", "--states=all", "--format=%i|%T|%r"], problems, absent="Invalid job id"
     )
     facts = parse_rows(sacct, "sacct")
     facts |= parse_rows(squeue, "squeue")
@@ -57,8 +57,23 @@ def _task_ids(text: str) -> list[TaskId]:
 
 
 def _span(part: str) -> range:
-    first, _, last = part.partition("-")
-    return range(int(first), int(last or first) + 1)
+    """`4`, `0-3` or `0-8:2`."""
+    bounds, _, step = part.partition(":")
+    first, _, last = bounds.partition("-")
+    return range(int(first), int(last or first) + 1, int(step or 1))
+
+
+def find_array(name: str, problems: list[str]) -> str | None:
+    """The id of the array that Slurm knows by `name`, where it knows one; what went wrong in asking is added to `problems`."""
+    asked = (
+        ["squeue", "--name", name, "--noheader", "--states=all", "--format=%F"],
+        ["sacct", "--name", name, "--allocations", "--noheader", "--parsable2", "--format=JobID"],
+    )
+    for command in asked:
+        ids = [line.strip().split("_")[0] for line in _call(command, problems).splitlines() if line.strip()]
+        if ids:
+            return ids[0]
+    return None
 
 
 def _call(command: list[str], problems: list[str], absent: str = "") -> str:

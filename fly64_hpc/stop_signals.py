@@ -3,29 +3,32 @@
 import os
 import signal
 from types import FrameType
+from typing import Any, Self
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR2)
 """What Slurm sends before a time limit, at preemption and at scancel."""
 
 
 class StopFlag:
-    """Set once one of `STOP_SIGNALS` has come to the process that made it; forked children ignore them."""
+    """Inside its `with`, set once one of `STOP_SIGNALS` has come to the process that made it; forked children ignore them."""
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        self._signal: signal.Signals | None = None
-        for number in STOP_SIGNALS:
-            signal.signal(number, self._note)
+        self._is_set = False
+        self._earlier: dict[signal.Signals, Any] = {}
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() == self._pid:
-            self._signal = signal.Signals(number)
+    def __enter__(self) -> Self:
+        self._earlier = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._earlier.items():
+            signal.signal(number, handler)
 
     def __call__(self) -> bool:
         """Whether to stop."""
-        return self._signal is not None
+        return self._is_set
 
-    @property
-    def words(self) -> str:
-        """The signal's name."""
-        return "no signal" if self._signal is None else self._signal.name
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() == self._pid:
+            self._is_set = True

@@ -36,6 +36,8 @@ def read_study(paths: StudyPaths) -> StoredStudy:
     """
     stored = read_json(paths.study)
     try:
+        if stored["schema_version"] != SCHEMA_VERSION:
+            raise KeyError("schema_version")
         design = StudyDesign.model_validate(stored["resolved"])
         return StoredStudy(design, stored["base_sha256"], stored["study_sha256"], design.identity(stored["base_sha256"]))
     except (ValidationError, KeyError, TypeError) as error:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from fly64_hpc.errors import StudyError
 from fly64_hpc.study import StudyDesign
-from fly64_hpc.study_errors import study_error
+from fly64_hpc.study_errors import Locate, study_error
 from fly64_hpc.study_yaml import KeyPath, YamlDocument, parse_yaml, read_yaml
 from ptycho_torch.npz_contract import sha256_file
 
@@ -50,8 +50,10 @@ class LoadedStudy:
         return next((origin for origin in flags if origin.startswith("--")), "default")
 
 
-def load_study(path: Path, overrides: Iterable[Override] = (), profile: str | None = None) -> LoadedStudy:
-    """Load, merge and check a study.
+def load_study(
+    path: Path, overrides: Iterable[Override] = (), profile: str | None = None, *, with_base: bool = True
+) -> LoadedStudy:
+    """Load, merge and check a study; `with_base` false leaves its base file alone, for those who need its name only.
 
     Raises
     ------
@@ -68,13 +70,15 @@ def load_study(path: Path, overrides: Iterable[Override] = (), profile: str | No
     _lay(data, origins, (), document.data, document.where)
     for override in overrides:
         _set(data, override)
+        origins = {path: origin for path, origin in origins.items() if path[: len(override.path)] != override.path}
         origins[override.path] = override.flag
     try:
         design = StudyDesign.model_validate(data)
     except ValidationError as error:
         raise study_error(error, StudyDesign, lambda key: _locate(key, origins, document)) from None
     design = _with_absolute_base(design, origins, path)
-    return LoadedStudy(design, _base_sha256(design, lambda key: _locate(key, origins, document)), origins)
+    base_sha256 = _base_sha256(design, lambda key: _locate(key, origins, document)) if with_base else None
+    return LoadedStudy(design, base_sha256, origins)
 
 
 def parse_set(text: str) -> Override:
@@ -86,7 +90,7 @@ def parse_set(text: str) -> Override:
         It has no `=`, or the value is no YAML.
     """
     key, equals, value = text.partition("=")
-    if not equals or not key:
+    if not equals or "" in key.split("."):
         raise StudyError(f"--set {text}: needs the form key.path=value.", hint="For example --set training.epochs=20.")
     return Override(tuple(key.split(".")), parse_yaml(value, f"--set {key}").data, f"--set {key}")
 
@@ -109,11 +113,11 @@ def _require_mapping(document: YamlDocument) -> None:
         raise StudyError(f"{document.source}:1: holds no `key: value` lines.", hint="configs/ has studies to start from.")
 
 
-def _lay(data: dict[str, Any], origins: dict[KeyPath, str], path: KeyPath, layer: dict[str, Any], where: Any) -> None:
+def _lay(data: dict[str, Any], origins: dict[KeyPath, str], path: KeyPath, layer: dict[str, Any], where: Locate) -> None:
     """Lay a layer over `data`, section by section, and note the origin of each value."""
     for key, value in layer.items():
         inner = (*path, key)
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and (value or isinstance(data.get(key), dict)):
             section = data.get(key)
             data[key] = section if isinstance(section, dict) else {}
             _lay(data[key], origins, inner, value, where)
@@ -144,14 +148,14 @@ def _with_absolute_base(design: StudyDesign, origins: dict[KeyPath, str], study_
     for key in ("npz", "measured"):
         value = getattr(design.base, key)
         if value is not None:
-            from_flag = origins.get(("base", key), "").startswith("--")
+            from_flag = any(origins.get(path, "").startswith("--") for path in (("base", key), ("base",)))
             folder = Path.cwd() if from_flag else study_path.parent
             base = design.base.model_copy(update={key: str((folder / value).resolve())})
             return design.model_copy(update={"base": base})
     return design
 
 
-def _base_sha256(design: StudyDesign, locate: Any) -> str | None:
+def _base_sha256(design: StudyDesign, locate: Locate) -> str | None:
     if design.base_file is None:
         return None
     key = "npz" if design.base.npz else "measured"

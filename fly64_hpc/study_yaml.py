@@ -18,8 +18,10 @@ KeyPath = tuple[str | int, ...]
 MAX_NODES = 20_000
 """More values than any study has: an alias bomb."""
 
-_INT = re.compile(r"[-+]?[0-9][0-9_]*")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan")
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]*(_[0-9]+)*)")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)|[-+]?\.inf|\.nan")
+_MOST_DIGITS = 300
+"""Python refuses to read much longer numbers; nobody means them."""
 _WORDS: dict[str, Any] = {
     "": None,
     "~": None,
@@ -66,19 +68,21 @@ def read_yaml(path: Path) -> YamlDocument:
 
 def parse_yaml(text: str, source: str) -> YamlDocument:
     """Parse a YAML text; `source` names it in errors. See `read_yaml`."""
+    builder = _Builder(source)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = None if root is None else builder.build(root, ())
     except yaml.YAMLError as error:
         raise _syntax_error(error, source) from None
-    builder = _Builder(source)
-    data = None if root is None else builder.build(root, ())
+    except RecursionError:
+        raise StudyError(f"{source}:1: sections are nested too deeply.", hint="A study has five levels.") from None
     return YamlDocument(source, data, builder.lines)
 
 
 def _syntax_error(error: yaml.YAMLError, source: str) -> StudyError:
     mark = getattr(error, "problem_mark", None)
     line = mark.line + 1 if mark is not None else 1
-    problem = str(getattr(error, "problem", None) or error)
+    problem = str(getattr(error, "problem", None) or error).splitlines()[0]
     if "'\\t'" in problem:
         return StudyError(f"{source}:{line}: a tab is used for indentation.", hint="YAML allows spaces only: replace the tab.")
     return StudyError(f"{source}:{line}: this is not YAML: {problem}.", hint="Check the indentation and the brackets here.")
@@ -136,6 +140,8 @@ def plain_value(text: str) -> Any:
     """What an unquoted scalar means: null, a boolean, a number or text."""
     if text in _WORDS:
         return _WORDS[text]
+    if len(text) > _MOST_DIGITS:
+        return text
     if _INT.fullmatch(text):
         return int(text)
     if _FLOAT.fullmatch(text):

@@ -1,14 +1,16 @@
 """Submissions: who was asked to run which jobs. The submitter writes its intent before it asks, and the answer after."""
 
+import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from fly64_hpc.errors import RequestError
 from fly64_hpc.job_paths import StudyPaths
-from fly64_hpc.job_record import Record, now_utc, read_json
-from fly64_hpc.process_identity import ProcessIdentity
+from fly64_hpc.job_record import Record, now_utc, read_record
+from fly64_hpc.process_identity import ProcessIdentity, this_process
 from ptycho_torch.npz_contract import sha256_json
 
 ExecutorName = Literal["slurm", "local", "debug"]
@@ -33,7 +35,7 @@ class Submission(Record):
 
 
 class SupervisorRecord(Record):
-    """What the supervisor of a local submission says: which jobs it has started."""
+    """What the process that runs a submission on this machine says: which jobs it has started, and which have ended."""
 
     process: ProcessIdentity
     started: dict[str, str]
@@ -105,10 +107,40 @@ def submission_numbers(paths: StudyPaths) -> list[int]:
 def read_submissions(paths: StudyPaths) -> list[Submission]:
     """Every submission of a study, oldest first; one that was claimed and not yet written is left out."""
     files = [paths.submission(number) for number in submission_numbers(paths)]
-    return [Submission.model_validate(read_json(file)) for file in files if file.stat().st_size]
+    return [read_record(file, Submission) for file in files if file.stat().st_size]
 
 
 def read_supervisor(paths: StudyPaths, number: int) -> SupervisorRecord | None:
     """What the supervisor of a local submission says, where it has said anything."""
     file = paths.supervisor(number)
-    return SupervisorRecord.model_validate(read_json(file)) if file.exists() else None
+    return read_record(file, SupervisorRecord) if file.exists() else None
+
+
+class Ledger:
+    """The supervisor's record of one submission, kept by the process that runs its jobs."""
+
+    def __init__(self, paths: StudyPaths, submission: Submission) -> None:
+        self._path = paths.supervisor(submission.number)
+        self._record = SupervisorRecord(process=this_process(), started={}, ended={})
+        self._record.write(self._path)
+
+    def note_start(self, job_id: str) -> None:
+        """A job is being started."""
+        self._note(started=self._record.started | {job_id: now_utc()})
+
+    def note_end(self, job_id: str) -> None:
+        """A job's process has ended."""
+        self._note(ended=self._record.ended | {job_id: now_utc()})
+
+    def _note(self, **changes: dict[str, str]) -> None:
+        self._record = self._record.model_copy(update=changes)
+        self._record.write(self._path)
+
+
+@contextmanager
+def submitting(paths: StudyPaths) -> Iterator[None]:
+    """One submitter of a study at a time looks what is open and records what it will submit."""
+    paths.submissions.mkdir(parents=True, exist_ok=True)
+    with (paths.submissions / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -21,8 +21,8 @@ from fly64_hpc.command_line import (
     run_verb,
 )
 from fly64_hpc.datasets import ExternalRoots, JobData, PreparedData
-from fly64_hpc.errors import EXIT_OK, RequestError, SchedulerError
-from fly64_hpc.handing_over import hand_over
+from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, RequestError, SchedulerError
+from fly64_hpc.handing_over import hand_over, record_intent
 from fly64_hpc.job_matrix import JobFilter, TrainingJob, job_config, job_matrix, select
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import JobSpec
@@ -30,8 +30,8 @@ from fly64_hpc.job_state import JobState
 from fly64_hpc.plan import plan, plan_lines
 from fly64_hpc.study_directory import refuse_other_version, write_study
 from fly64_hpc.study_loading import LoadedStudy
-from fly64_hpc.submissions import ExecutorName
-from fly64_hpc.watching import summary_line, watch
+from fly64_hpc.submissions import ExecutorName, submitting
+from fly64_hpc.watching import say_study, watch
 
 EXAMPLES = ("--partition gpu", "--study configs/fly64_demo.yaml --executor local --dose 1000 --view baseline --wait")
 
@@ -65,18 +65,58 @@ def main(argv: Sequence[str]) -> int:
     selection = job_filter(arguments)
     jobs = select(job_matrix(loaded.design), selection)
     paths = new_study_paths(arguments, loaded)
-    if arguments.print_only:
-        return _print_plan(output, plan(paths, loaded, jobs, "slurm" if arguments.executor == "auto" else arguments.executor))
-    executor = choose_executor(arguments.executor)
     refuse_other_version(paths, loaded)
     external = datasets.external_data(loaded, jobs, ExternalRoots(arguments.phase_c_root, arguments.phase_d_root))
+    if arguments.print_only:
+        meant: ExecutorName = "slurm" if arguments.executor == "auto" else arguments.executor
+        return _print_plan(output, plan(paths, loaded, open_jobs(paths, jobs), meant))
+    executor = choose_executor(arguments.executor)
     _refuse_unwritable(paths)
     if not _confirmed(arguments, jobs, executor):
         raise RequestError("Nothing was submitted.", hint="Answer y, or add --yes.")
     prepared = datasets.prepare_data(paths, loaded, jobs, external, output.say)
-    asked = _write_jobs(paths, loaded, jobs, prepared)
-    _submit_what_is_open(paths, loaded, asked, selection, executor, output)
-    return _finish(paths, output, wait=arguments.wait or executor == "debug")
+    able = _write_jobs(paths, loaded, jobs, prepared)
+    _submit_open_jobs(paths, loaded, able, selection, executor, output)
+    if arguments.wait and executor != "debug":  # debug has waited already
+        watch(paths, output)
+    return _finish(paths, output, jobs, is_over=arguments.wait or executor == "debug")
+
+
+def _submit_open_jobs(
+    paths: StudyPaths,
+    loaded: LoadedStudy,
+    able: Sequence[TrainingJob],
+    selection: JobFilter,
+    executor: ExecutorName,
+    output: Output,
+) -> None:
+    with submitting(paths):
+        todo = [job.job_id for job in open_jobs(paths, able)]
+        submission = record_intent(paths, loaded, todo, selection, executor) if todo else None
+    output.say(f"{len(todo)} jobs to submit, {len(able) - len(todo)} succeeded or at work already")
+    if submission is not None:
+        output.say(hand_over(paths, loaded, submission))
+
+
+def open_jobs(paths: StudyPaths, jobs: Sequence[TrainingJob]) -> list[TrainingJob]:
+    """The jobs that have neither succeeded nor anybody at work on them.
+
+    Raises
+    ------
+    SchedulerError
+        Slurm has had one of them and does not say what became of it: submitting it again might train it twice.
+    """
+    if not paths.study.exists():
+        return list(jobs)
+    view = look(paths)
+    known = {job.job.job_id: job for job in view.jobs}
+    for job in jobs:
+        if job.job_id in known and view.may_be_running_unseen(known[job.job_id]):
+            raise SchedulerError(
+                f"{job.job_id} may be running: {known[job.job_id].outcome.reason}; {'; '.join(view.problems)}.",
+                hint="Submit again when squeue answers.",
+            )
+    return [job for job in jobs if job.job_id not in known or known[job.job_id].outcome.may_be_submitted]
 
 
 def choose_executor(name: str) -> ExecutorName:
@@ -125,7 +165,7 @@ def _confirmed(arguments: argparse.Namespace, jobs: Sequence[TrainingJob], execu
         return True
     sys.stderr.write(f"Submit {len(jobs)} jobs to the {executor} executor? [Y/n] ")
     sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("", "y", "yes")
+    return sys.stdin.readline().lower() in ("\n", "y\n", "yes\n")
 
 
 def _write_jobs(paths: StudyPaths, loaded: LoadedStudy, jobs: Sequence[TrainingJob], prepared: PreparedData) -> list[TrainingJob]:
@@ -144,35 +184,20 @@ def job_spec(loaded: LoadedStudy, job: TrainingJob, data: JobData) -> JobSpec:
     return JobSpec(config=config, config_sha256=config.config_sha256(), train_data=data.train, test_data=data.test)
 
 
-def _submit_what_is_open(
-    paths: StudyPaths,
-    loaded: LoadedStudy,
-    asked: Sequence[TrainingJob],
-    selection: JobFilter,
-    executor: ExecutorName,
-    output: Output,
-) -> None:
-    """Hand over the jobs that have neither succeeded nor anybody at work on them."""
-    ids = {job.job_id for job in asked}
-    views = [view for view in look(paths).jobs if view.job.job_id in ids]
-    todo = [view.job.job_id for view in views if not view.outcome.is_live and view.outcome.state is not JobState.SUCCEEDED]
-    done = sum(view.outcome.state is JobState.SUCCEEDED for view in views)
-    live = sum(view.outcome.is_live for view in views)
-    output.say(f"{len(todo)} jobs to submit, {done} succeeded already, {live} at work already")
-    if todo:
-        output.say(hand_over(paths, loaded, todo, selection, executor))
-
-
-def _finish(paths: StudyPaths, output: Output, *, wait: bool) -> int:
+def _finish(paths: StudyPaths, output: Output, asked: Sequence[TrainingJob], *, is_over: bool) -> int:
     view = collect(paths)
-    if wait:
-        watch(paths, output.say)
-        view = collect(paths)
+    if is_over:
         _say_bundles(view, output)
-    output.say(summary_line(view))
-    output.say(f"manifest: {paths.manifest}")
+    say_study(view, output)
     output.result({"study_dir": str(paths.root), "jobs": {job.job.job_id: job.outcome.state.value for job in view.jobs}})
-    return view.exit_code if wait else EXIT_OK
+    return exit_code_of(view, asked) if is_over else EXIT_OK
+
+
+def exit_code_of(view: StudyView, asked: Sequence[TrainingJob]) -> int:
+    """0 where every job that was asked for succeeded or was skipped; whatever else it is, after waiting, is no success."""
+    ids = {job.job_id for job in asked}
+    states = {job.outcome.state for job in view.jobs if job.job.job_id in ids}
+    return EXIT_OK if states <= {JobState.SUCCEEDED, JobState.SKIPPED} else EXIT_JOB_FAILED
 
 
 def _say_bundles(view: StudyView, output: Output) -> None:

@@ -6,28 +6,44 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fly64_hpc.collector import JobView, StudyView, look
+from fly64_hpc.collector import JobView, StudyView, collect, look
+from fly64_hpc.command_line import Output
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_state import JobState
 
 POLL_S = 0.5
 PLAIN_PERIOD_S = 10.0
+COLLECT_PERIOD_S = 15.0
 SLURM_POLL_S = 15.0
 """Between calls of squeue: often enough to see a job end, seldom enough for the scheduler."""
 
 
-def watch(paths: StudyPaths, say: Callable[[str], None]) -> None:
-    """Return when nobody is at work on the study any more; say what happens meanwhile."""
-    if sys.stdout.isatty():
+def watch(paths: StudyPaths, output: Output) -> None:
+    """Return when nobody is at work on the study any more; meanwhile say what happens and keep the manifest up to date."""
+    if sys.stderr.isatty() and not output.as_json:
         _watch_live(paths)
     else:
-        _watch_plainly(paths, say)
+        _watch_plainly(paths, output.say)
+
+
+def say_study(view: StudyView, output: Output) -> None:
+    """Say what became of a study: problems, bad jobs with their reasons, the counts."""
+    for problem in view.problems:
+        output.say(f"warning: {problem}")
+    for job in view.jobs:
+        if job.outcome.state.is_bad:
+            output.say(f"{job.job.job_id}: {job.outcome.state.value}: {job.outcome.reason}")
+    output.say(summary_line(view))
+    output.say(f"manifest: {view.paths.manifest}")
 
 
 def _views(paths: StudyPaths) -> Iterator[StudyView]:
     """The study again and again, until no job is live."""
+    collected_at = 0.0
     while True:
-        view = look(paths)
+        is_due = time.monotonic() - collected_at > COLLECT_PERIOD_S
+        view = collect(paths) if is_due else look(paths)
+        collected_at = time.monotonic() if is_due else collected_at
         yield view
         if not view.is_live():
             return
@@ -52,6 +68,7 @@ def _watch_plainly(paths: StudyPaths, say: Callable[[str], None]) -> None:
 
 
 def _watch_live(paths: StudyPaths) -> None:
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
@@ -61,7 +78,7 @@ def _watch_live(paths: StudyPaths) -> None:
         TextColumn("{task.fields[words]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         tasks: dict[str, Any] = {}
         for view in _views(paths):
             for job in view.jobs:
@@ -87,7 +104,7 @@ def last_epoch(job: JobView) -> dict[str, Any] | None:
     """The last whole line of a job's history."""
     try:
         lines = job.paths.history.read_text().splitlines()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None
     for line in reversed(lines[-2:]):
         try:

@@ -15,7 +15,7 @@ from ptycho_torch.network_parts import glorot_, pad_to_window
 HEAD_GAIN = 0.05
 """Shrinks the last layer's first weights, so that training starts at O = 1."""
 INPUT_GAIN = 4.0
-"""Brings the contrast of the back-projected image near 1; a residual over the brightest light is a quarter of that or less."""
+"""Brings the image's standard deviation nearer 1: measured 0.4 to 0.8 for a Siemens star, 0.06 to 0.6 for weaker objects."""
 LOG_AMPLITUDE_LIMIT = 0.7
 """|log amplitude| stays below this: amplitudes of 0.5 to 2."""
 

@@ -155,12 +155,16 @@ def newest_valid(folder: Path, config_sha256: str, warn: Warn) -> Checkpoint | N
     return None
 
 
-def prune(folder: Path, *, keep_newest: int = 2) -> None:
-    """Remove all checkpoints but the newest ones and the best, and what a killed process left half written."""
-    all_facts = list_checkpoints(folder)
-    if not all_facts:
+def prune(folder: Path, config_sha256: str, *, keep_newest: int = 2) -> None:
+    """Remove all checkpoints but the newest and the best of this very job, and what a killed process left half written.
+
+    Another configuration's are removed whatever their step: they would otherwise pass for the newest. Where this job has none,
+    nothing is removed.
+    """
+    own = [facts for facts in list_checkpoints(folder) if facts.config_sha256 == config_sha256]
+    if not own:
         return
-    kept = {facts.step for facts in all_facts[-keep_newest:]} | {all_facts[-1].best_step}
+    kept = {facts.step for facts in own[-keep_newest:]} | {own[-1].best_step}
     kept_stems = {tensors_path(folder, step).stem for step in kept if step is not None}
     for path in folder.glob("step_*"):
         if path.stem not in kept_stems:

@@ -9,7 +9,7 @@ A study's YAML is made of these sections; what one dataset, one view and one job
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ptycho_torch.atomic_files import sha256_json
 from ptycho_torch.errors import ConfigError, PtychoError, ViewUnavailableError
@@ -129,13 +129,19 @@ class SplitConfig(Strict):
     under a test pattern out of the training half."""
 
 
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) != len(seeds):
+        raise ValueError("the same seed stands twice; each names a folder of its own")
+    return seeds
+
+
 class SeedsConfig(Strict):
     """One seed for each thing that is drawn."""
 
     simulation: Seed = 42
     grouping: Seed = 123
     subsampling: Seed = 456
-    training: Seed | Annotated[tuple[Seed, ...], Field(min_length=1)] = 0
+    training: Seed | Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] = 0
     """One seed, or several: then each job is trained once for each."""
 
 
@@ -206,7 +212,7 @@ class TrainingConfig(Strict):
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.125
     """Share of the training half, a strip at its far end, kept for choosing the best weights."""
     deterministic: bool = True
-    """The same seed on the same machine gives the same bytes."""
+    """The same seed gives the same bytes on the same machine, device and number of threads."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Annotated[int, Field(ge=1, le=256)] = 2
     """CPU threads of one job."""

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ptycho_torch import params
 from ptycho_torch.config import JobConfig
-from ptycho_torch.errors import GroupingError
+from ptycho_torch.errors import DataContractError, GroupingError
 from ptycho_torch.grouping import draw_groups
 from ptycho_torch.legacy_bridge import require_bridged
-from ptycho_torch.npz_contract import PtychoDataset, read_dataset
+from ptycho_torch.npz_contract import PtychoDataset, check_grouping, read_dataset
 from ptycho_torch.physics import shift_probe, split_positions
 
 
@@ -64,13 +64,32 @@ def load_scan(path: Path, job: JobConfig, device: torch.device) -> ScanTensors:
     BridgeError
         The dictionary does not hold this job's values.
     DataContractError
-        The file is refused.
+        The file is refused, or its patterns are of another size or too few for the job.
+    GroupingError
+        The job asks for oversampling with gridsize 1.
     """
     require_bridged(params.cfg, job)
     dataset = read_dataset(path)
+    _require_fit(dataset, job, path)
     if dataset.intensity_scale is None:
         dataset = replace(dataset, intensity_scale=_scale_of_dose(dataset, job.dose_photons))
     return _as_tensors(dataset, device)
+
+
+def _require_fit(dataset: PtychoDataset, job: JobConfig, source: Path) -> None:
+    if dataset.patch_size_px != job.patch_size_px:
+        raise DataContractError(
+            f"{source}: got patterns of {dataset.patch_size_px} px; allowed are those of the job's patch_size_px, "
+            f"{job.patch_size_px}.",
+            hint=f"Set patch_size_px to {dataset.patch_size_px}, or bring the patterns to {job.patch_size_px} px.",
+        )
+    n_patterns = len(dataset.diffraction)
+    check_grouping(n_patterns, gridsize=job.gridsize, neighbor_count=job.neighbor_count, source=source)
+    if job.gridsize == 1 and job.groups is not None and job.groups > n_patterns:
+        raise GroupingError(
+            f"{source}: {job.groups} groups of {n_patterns} patterns were asked for; gridsize 1 cannot oversample.",
+            hint=f"Lower `groups` to {n_patterns} or less.",
+        )
 
 
 def _scale_of_dose(dataset: PtychoDataset, dose_photons: float) -> float:
@@ -93,6 +112,9 @@ def _as_tensors(dataset: PtychoDataset, device: torch.device) -> ScanTensors:
 
 def validation_strip(positions_yx: npt.NDArray[np.float64], fraction: float, at_least: int) -> tuple[Tensor, Tensor]:
     """Keep the strip of a scan that lies furthest along x for validation.
+
+    Patches of the strip's first patterns overlap those of the last training patterns, so both share object pixels. Their photons
+    are independent nonetheless, and the strip only chooses among epochs: the test half, which scores, is untouched.
 
     Parameters
     ----------
@@ -155,7 +177,10 @@ def epoch_batches(scan: ScanTensors, rows: Tensor, job: JobConfig, epoch: int) -
 
 
 def _groups_an_epoch(job: JobConfig, n_rows: int) -> int | None:
-    """The job's number; no more than there are rows where OVERSAMPLING-001 forbids to draw anchors again."""
+    """The job's number; no more than there are rows where OVERSAMPLING-001 forbids to draw anchors again.
+
+    This is for the rows lost to validation: `load_scan` has refused a number above that of a scan's patterns.
+    """
     may_oversample = job.gridsize > 1 and job.neighbor_count > job.group_size
     return job.groups if job.groups is None or may_oversample else min(job.groups, n_rows)
 

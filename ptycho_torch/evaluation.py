@@ -125,7 +125,9 @@ def flatness(phase_std_ratio: float, phase_correlation: float) -> str | None:
 
 
 def _detrended_phase(image: Image, weights: Weights) -> Weights:
-    phase = np.angle(image * np.exp(-1j * np.angle(np.sum(image * weights))))
+    # The ramp goes first: wrapped, it would be no plane any more.
+    level = image * np.exp(-1j * _peak_ramp(image * weights))
+    phase = np.angle(level * np.exp(-1j * np.angle(np.sum(level * weights))))
     detrended: Weights = phase - _plane(phase, weights)
     return detrended
 

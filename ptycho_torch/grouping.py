@@ -100,9 +100,16 @@ def _require_neighbors(group_size: int, neighbor_count: int) -> None:
 
 
 def _require_groups(groups: int, n_patterns: int, group_size: int, neighbor_count: int) -> None:
-    if groups > n_patterns and (group_size == 1 or neighbor_count <= group_size):
+    if groups <= n_patterns:
+        return
+    if group_size == 1:
         raise GroupingError(
-            f"{groups} groups of {n_patterns} patterns are oversampling, which needs gridsize above 1 and neighbor_count above "
-            f"{group_size}; got neighbor_count {neighbor_count} (OVERSAMPLING-001).",
+            f"{groups} groups of {n_patterns} patterns were asked for; gridsize 1 cannot oversample (OVERSAMPLING-001).",
+            hint=f"Lower `groups` to {n_patterns} or less.",
+        )
+    if neighbor_count <= group_size:
+        raise GroupingError(
+            f"{groups} groups of {n_patterns} patterns are oversampling, which needs neighbor_count above {group_size}; "
+            f"got {neighbor_count} (OVERSAMPLING-001).",
             hint=f"Ask for at most {n_patterns} groups or raise neighbor_count.",
         )

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from ptycho_torch.config import JobConfig
 from ptycho_torch.dataset import ScanTensors, counter_seed
+from ptycho_torch.errors import PtychoError
 from ptycho_torch.grouping import draw_groups
-from ptycho_torch.losses import poisson_deviance, split_photons
+from ptycho_torch.losses import dealing_device, poisson_deviance, split_photons
 from ptycho_torch.physics import diffraction_intensity
 
 Predictor = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -54,7 +55,8 @@ def part_photons(counts: Tensor, share: float | None, seed: int) -> PhotonParts:
     """
     if share is None:
         return PhotonParts(counts, counts, 1.0, 1.0)
-    fed, held = split_photons(counts, share, torch.Generator(counts.device).manual_seed(seed))
+    generator = torch.Generator(dealing_device(counts.device)).manual_seed(seed)
+    fed, held = split_photons(counts, share, generator)
     return PhotonParts(fed, held, share, 1 - share)
 
 
@@ -83,11 +85,13 @@ class HeldOutScan:
 
     @torch.no_grad()
     def deviance(self, predict: Predictor) -> float:
-        """Half the Poisson deviance per held-out photon, over all groups."""
+        """Half the Poisson deviance per held-out photon, over all groups; a batch without such photons has nothing to say."""
         total, photons = 0.0, 0.0
         for rows in self.batches:
             parts = self.parts.take(rows)
             held_photons = float(parts.held.sum())
+            if held_photons == 0:
+                continue
             total += float(prediction_deviance(predict, self.scan, rows, parts)) * held_photons
             photons += held_photons
         return total / photons
@@ -100,6 +104,11 @@ def hold_out(scan: ScanTensors, job: JobConfig, purpose: int) -> HeldOutScan:
     ----------
     purpose
         Tells one use of the job's seeds from another.
+
+    Raises
+    ------
+    PtychoError
+        No photon was held out, so that nothing can be scored.
     """
     groups = draw_groups(
         scan.positions_yx,
@@ -110,7 +119,14 @@ def hold_out(scan: ScanTensors, job: JobConfig, purpose: int) -> HeldOutScan:
     )
     share = job.training.photon_split or DEFAULT_SHARE
     parts = part_photons(scan.counts, share, counter_seed(job.training_seed, purpose))
-    return HeldOutScan(scan, parts, in_batches(groups, job, scan.counts.device))
+    batches = in_batches(groups, job, scan.counts.device)
+    if not any(bool(parts.held[rows].any()) for rows in batches):
+        raise PtychoError(
+            f"No photon of {len(scan)} patterns was held out: the dose is {job.dose_photons:g} photons per frame, photon_split "
+            f"{share:g}; at least one is needed.",
+            hint="Raise the dose or lower training.photon_split.",
+        )
+    return HeldOutScan(scan, parts, batches)
 
 
 def in_batches(groups: npt.NDArray[np.int64], job: JobConfig, device: torch.device) -> Sequence[Tensor]:

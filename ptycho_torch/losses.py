@@ -34,6 +34,11 @@ def poisson_deviance(expected: Tensor, counts: Tensor) -> Tensor:
     return deviances.sum() / counts.sum()
 
 
+def dealing_device(device: torch.device) -> torch.device:
+    """Where the photons of tensors on `device` are dealt: there, or on the CPU where torch has no binomial for it, as on MPS."""
+    return device if device.type in ("cpu", "cuda") else torch.device("cpu")
+
+
 def split_photons(counts: Tensor, fraction: float, generator: Generator) -> tuple[Tensor, Tensor]:
     """Deal each photon to one of two parts by chance (binomial thinning).
 
@@ -44,11 +49,13 @@ def split_photons(counts: Tensor, fraction: float, generator: Generator) -> tupl
     fraction
         The chance that a photon goes to the first part.
     generator
-        On the device of `counts`; the same state deals the same photons.
+        On `dealing_device(counts.device)`, or any other that has a binomial: photons are dealt on the generator's device. The
+        same state deals the same photons.
 
     Returns
     -------
-    The two parts; they sum to `counts`.
+    The two parts, on the device of `counts`; they sum to `counts`.
     """
-    fed = torch.binomial(counts, torch.full_like(counts, fraction), generator=generator)
+    dealt = counts.to(generator.device)
+    fed = torch.binomial(dealt, torch.full_like(dealt, fraction), generator=generator).to(counts.device)
     return fed, counts - fed

@@ -339,15 +339,16 @@ def _whole_numbers(frames: AnyArray) -> bool:
 
 
 def _check_positions_on_object(arrays: Mapping[str, AnyArray], source: Path) -> None:
-    if "objectGuess" not in arrays:
-        return
+    """Every patch lies on the object; one that is unknown begins at the origin and ends nowhere."""
     half = arrays["diffraction"].shape[-1] // 2
-    for key, length in zip(("ycoords", "xcoords"), arrays["objectGuess"].shape, strict=True):
+    lengths = arrays["objectGuess"].shape if "objectGuess" in arrays else (None, None)
+    for key, length in zip(("ycoords", "xcoords"), lengths, strict=True):
         whole = np.floor(arrays[key] + 0.5)
-        outside = np.flatnonzero((whole < half) | (whole > length - half))
+        outside = np.flatnonzero((whole < half) | (whole > (np.inf if length is None else length - half)))
         if outside.size:
+            allowed = f"at least {half} for" if length is None else f"{half} to {length - half} for {length} object pixels and"
             raise DataContractError(
                 f"{source}: {outside.size} patches leave the object: `{key}`[{outside[0]}] is {arrays[key][outside[0]]:g}; "
-                f"allowed is {half} to {length - half} for {length} object pixels and patches of {2 * half}.",
+                f"allowed is {allowed} patches of {2 * half}.",
                 hint="Are coordinates in pixels, counted from the object's first row and column?",
             )

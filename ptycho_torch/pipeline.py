@@ -25,7 +25,7 @@ from ptycho_torch.legacy_bridge import legacy_config, require_clear, reset, upda
 from ptycho_torch.measured_scan import IngestOptions, ingest
 from ptycho_torch.npz_contract import read_dataset
 from ptycho_torch.overlap_views import current_view, make_view
-from ptycho_torch.reconstruction import bounding_shape, image_metrics, photon_metrics, reconstruct
+from ptycho_torch.reconstruction import bounding_shape, image_metrics, photon_collapse, photon_metrics, reconstruct
 from ptycho_torch.simulation import current_dataset, make_dataset
 from ptycho_torch.trainer import CHECKPOINTS_NAME, Interrupted, Report, Surroundings, TrainingOutcome, train
 from ptycho_torch.training_log import logger, logging_to
@@ -122,6 +122,7 @@ def train_job(
         for warning in warnings:
             logger.warning(warning)
         make_repeatable(deterministic=job.training.deterministic, threads=job.training.threads)
+        load_scan(files.test_npz, job, torch.device("cpu"))  # what it refuses, it refuses before hours of training
         outcome = train(job, load_scan(files.train_npz, job, device), Surroundings(files.folder, attempt, report, should_stop))
         bundle = write_bundle(files.folder, outcome.best_weights, bundle_facts(job))
         report({"event": "evaluating"})
@@ -149,7 +150,10 @@ def _evaluate(job: JobConfig, files: TrainingFiles, device: torch.device) -> dic
     shape = bounding_shape(scan) if truth is None else (truth.shape[0], truth.shape[1])
     reconstruction = reconstruct(model, scan, job, shape)
     reconstruction.save(files.folder / RECONSTRUCTION_NAME, truth)
-    return photon_metrics(model, scan, job) | ({} if truth is None else image_metrics(reconstruction, truth))
+    photons = photon_metrics(model, scan, job)
+    if truth is None:
+        return photons | photon_collapse(photons["held_out_deviance"], photons["flat_deviance"])
+    return photons | image_metrics(reconstruction, truth)
 
 
 def _result(outcome: TrainingOutcome, bundle: BundleRecord, metrics: dict[str, Any]) -> dict[str, Any]:

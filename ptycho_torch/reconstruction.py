@@ -71,6 +71,13 @@ def photon_metrics(model: PtychoModel, scan: ScanTensors, job: JobConfig) -> dic
     }
 
 
+def photon_collapse(held_out_deviance: float, flat_deviance: float) -> dict[str, Any]:
+    """Whether a scan without a known object has collapsed: it explains held-out photons no better than O = 1 does."""
+    collapsed = held_out_deviance >= flat_deviance
+    reason = f"held-out photons fit no better than a flat object: deviance {held_out_deviance:.4g} against {flat_deviance:.4g}"
+    return {"collapsed": collapsed, "collapse_reason": reason if collapsed else None}
+
+
 def image_metrics(reconstruction: Reconstruction, truth: npt.NDArray[np.complex64]) -> dict[str, Any]:
     """The stitched object against the truth inside the box; `flat_nmse` is what O = 1 would score."""
     box = reconstruction.box

@@ -1,7 +1,8 @@
 """Training of one network: AdamW, warm-up and cosine, a checkpoint after each epoch, and resuming.
 
 Every random draw is a function of (seed, epoch, step), the learning rate a function of the step alone, so the state is weights,
-moments and counters. A training that stops at any step and goes on later gives the bytes of one that never stopped.
+moments and counters. A training that stops at any step and goes on later gives the bytes of one that never stopped, as long as
+seed, machine, device and number of threads stay the same: another of them rounds its sums differently.
 """
 
 import math
@@ -161,7 +162,7 @@ class _Trainer:
             self._run_step(rows, epoch, total_steps=self._job.training.epochs * len(batches))
         self._finish_epoch(batches)
         self._save()
-        prune(self._folder)
+        prune(self._folder, self._job.config_sha256())
 
     def _run_step(self, rows: Tensor, epoch: int, total_steps: int) -> None:
         started = time.perf_counter()

@@ -36,9 +36,9 @@ def _state(value: float = 1.0) -> TrainingState:
     return TrainingState({"a.weight": weights}, {"a.weight": best}, {"a.weight.step": torch.tensor(7.0)})
 
 
-def _save(folder: Path, step: int, *, best_step: int | None = None, value: float = 1.0) -> Path:
+def _save(folder: Path, step: int, *, best_step: int | None = None, config: str = CONFIG) -> Path:
     progress = Progress(step=step, epoch=1, epoch_loss_sum=0.1, best_step=best_step, best_val_loss=1 / 3, history=(_row(1),))
-    return save_checkpoint(folder, progress, _state(value), config_sha256=CONFIG, attempt=2)
+    return save_checkpoint(folder, progress, _state(), config_sha256=config, attempt=2)
 
 
 def _newest(folder: Path, config: str = CONFIG) -> tuple[int | None, list[str]]:
@@ -134,13 +134,22 @@ def test_prune_keeps_the_newest_two_and_the_best(tmp_path: Path) -> None:
         _save(tmp_path, step, best_step=2)
     tensors_path(tmp_path, 9).write_bytes(b"no facts beside it")
     (tmp_path / ".step_00000009.json.17.tmp").write_bytes(b"left by a killed process")
-    prune(tmp_path)
+    prune(tmp_path, CONFIG)
     kept = {tensors_path(tmp_path, step) for step in (2, 4, 5)}
     assert set(tmp_path.iterdir()) == kept | {path.with_suffix(".json") for path in kept}
 
 
+def test_prune_keeps_nothing_of_another_configuration(tmp_path: Path) -> None:
+    for step in (5, 8, 9):
+        _save(tmp_path, step, best_step=5, config="d" * 64)
+    for step in (1, 2, 3):
+        _save(tmp_path, step, best_step=1)
+    prune(tmp_path, CONFIG)
+    assert [(facts.step, facts.config_sha256) for facts in list_checkpoints(tmp_path)] == [(1, CONFIG), (2, CONFIG), (3, CONFIG)]
+
+
 def test_prune_of_nothing_does_nothing(tmp_path: Path) -> None:
-    prune(tmp_path / "none")
+    prune(tmp_path / "none", CONFIG)
     assert not (tmp_path / "none").exists()
 
 

@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptycho_torch import legacy_bridge, params
-from ptycho_torch.config import JobConfig, TrainingConfig
+from ptycho_torch.config import BaseConfig, DatasetRecipe, JobConfig, ProceduralBase, ScanConfig, SplitConfig, TrainingConfig
 from ptycho_torch.dataset import ScanTensors, counter_seed, epoch_batches, load_scan, validation_strip
-from ptycho_torch.errors import BridgeError, GroupingError
-from ptycho_torch.npz_contract import PtychoDataset, write_dataset
-from ptycho_torch.physics import shift_probe
+from ptycho_torch.errors import BridgeError, DataContractError, GroupingError
+from ptycho_torch.losses import poisson_deviance
+from ptycho_torch.npz_contract import PtychoDataset, read_dataset, write_dataset
+from ptycho_torch.physics import cut_patches, diffraction_intensity, shift_probe
+from ptycho_torch.simulation import make_dataset
 
 N = 32
 CPU = torch.device("cpu")
@@ -94,6 +96,43 @@ def test_positions_survive_loading(tmp_path: Path) -> None:
     np.testing.assert_array_equal(_load(tmp_path, _dataset(), _job()).positions_yx, _dataset().positions_yx)
 
 
+def _simulated(folder: Path) -> PtychoDataset:
+    """A half of a scan at fractional positions on an object that is no square."""
+    recipe = DatasetRecipe(
+        base=BaseConfig(procedural=ProceduralBase(size=(128, 96))),
+        base_sha256=None,
+        scan=ScanConfig(positions=64),
+        split=SplitConfig(),
+        dose_photons=1e5,
+        patch_size_px=N,
+        simulation_seed=42,
+    )
+    make_dataset(recipe, folder)
+    return read_dataset(folder / "patched_train.npz")
+
+
+def test_a_loaded_scan_is_explained_by_its_truth_at_its_fractional_positions(tmp_path: Path) -> None:
+    dataset = _simulated(tmp_path)
+    scan = _load(tmp_path, dataset, _job())
+    assert dataset.object_guess is not None
+    patches = cut_patches(torch.from_numpy(dataset.object_guess), scan.centers, N)
+
+    def deviance(shifts: torch.Tensor) -> float:
+        probes = replace(scan, shifts=shifts).probes_of(torch.arange(len(scan)))
+        return poisson_deviance(diffraction_intensity(patches, probes), scan.counts).item()
+
+    assert deviance(scan.shifts) < 0.95 * min(deviance(torch.zeros_like(scan.shifts)), deviance(-scan.shifts))
+
+
+def test_loaded_positions_are_whole_pixels_and_remainders(tmp_path: Path) -> None:
+    dataset = _simulated(tmp_path)
+    scan, positions = _load(tmp_path, dataset, _job()), np.stack([dataset.ycoords, dataset.xcoords], axis=1)
+    whole = np.floor(positions + 0.5)
+    np.testing.assert_array_equal(scan.centers.numpy(), whole)
+    np.testing.assert_array_equal(scan.shifts.numpy(), (positions - whole).astype(np.float32))
+    assert np.abs(positions - whole).max() > 0.3
+
+
 def test_file_without_a_scale_gets_the_dose_of_the_job(tmp_path: Path) -> None:
     known = _load(tmp_path, _dataset(), _job())
     dose = known.counts.sum(dim=(1, 2)).mean().item()
@@ -106,6 +145,23 @@ def test_loading_before_the_bridge_is_refused(tmp_path: Path) -> None:
     write_dataset(tmp_path / "train.npz", _dataset())
     with pytest.raises(BridgeError, match="before job dose_1000-dense-gs2 filled it"):
         load_scan(tmp_path / "train.npz", _job(), CPU)
+
+
+def test_patterns_of_another_size_are_refused(tmp_path: Path) -> None:
+    job = _job().model_copy(update={"patch_size_px": 64})
+    with pytest.raises(DataContractError, match=r"train\.npz: got patterns of 32 px; allowed .* 64\. Set patch_size_px to 32"):
+        _load(tmp_path, _dataset(), job)
+
+
+def test_fewer_patterns_than_a_group_are_refused_by_file(tmp_path: Path) -> None:
+    with pytest.raises(DataContractError, match=r"train\.npz: got 3 patterns; groups of gridsize 2 need at least 4"):
+        _load(tmp_path, _dataset(3), _job())
+
+
+def test_gridsize_1_does_not_oversample(tmp_path: Path) -> None:
+    assert len(_load(tmp_path, _dataset(), _job(gridsize=1, groups=20))) == 20
+    with pytest.raises(GroupingError, match=r"train\.npz: 21 groups of 20 .*; gridsize 1 cannot oversample\. Lower `groups`"):
+        _load(tmp_path, _dataset(), _job(gridsize=1, groups=21))
 
 
 def test_probes_stand_where_each_pattern_was_taken(tmp_path: Path) -> None:
@@ -160,6 +216,15 @@ def test_epochs_differ_and_each_can_be_drawn_again() -> None:
 
     assert drawn(3) == drawn(3)
     assert drawn(3) != drawn(4)
+
+
+def test_another_grouping_seed_draws_other_groups() -> None:
+    def drawn(grouping_seed: int) -> set[tuple[int, ...]]:
+        job = _job().model_copy(update={"grouping_seed": grouping_seed})
+        return {tuple(group.tolist()) for batch in epoch_batches(_scan(), torch.arange(40), job, epoch=0) for group in batch}
+
+    assert drawn(123) == drawn(123)
+    assert drawn(123) != drawn(124)
 
 
 @pytest.mark.parametrize(("gridsize", "neighbor_count"), [(1, 7), (2, 4)])

@@ -81,10 +81,11 @@ def test_an_inverted_phase_correlates_negatively() -> None:
     assert phase_agreement(_truth().conj(), _truth(), EVERYWHERE)[1] == pytest.approx(-1)
 
 
-@pytest.mark.parametrize("ramp_px", [0.0, 0.05])
-def test_a_flat_result_is_flat_whatever_its_ramp(ramp_px: float) -> None:
-    tilted_truth = _truth() * np.exp(1j * 0.02 * ROWS)
-    scores = score(np.exp(1j * ramp_px * COLUMNS), tilted_truth, EVERYWHERE)
+@pytest.mark.parametrize("truth_slope_rad_per_px", [0.0, 0.05, 0.3, 1.0])
+@pytest.mark.parametrize("slope_rad_per_px", [0.0, 0.05])
+def test_a_flat_result_is_flat_whatever_the_ramps(slope_rad_per_px: float, truth_slope_rad_per_px: float) -> None:
+    tilted_truth = _truth() * np.exp(1j * truth_slope_rad_per_px * ROWS)
+    scores = score(np.exp(1j * slope_rad_per_px * COLUMNS), tilted_truth, EVERYWHERE)
     assert scores.phase_std_ratio == pytest.approx(0, abs=1e-6)
     assert scores.phase_correlation == 0
     assert scores.collapse_reason is not None

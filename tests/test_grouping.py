@@ -93,8 +93,8 @@ def test_a_hundred_thousand_positions_take_under_a_second() -> None:
     [
         (3, 2, 7, None, "A group needs 4 patterns; there are 3"),
         (30, 2, 3, None, "neighbor_count is 3; groups of 4 need at least 4"),
-        (30, 1, 7, 31, "31 groups of 30 patterns are oversampling"),
-        (30, 2, 4, 31, "neighbor_count above 4; got neighbor_count 4"),
+        (30, 1, 7, 31, "31 groups of 30 patterns were asked for; gridsize 1 cannot oversample .* Lower `groups` to 30"),
+        (30, 2, 4, 31, "31 groups of 30 patterns are oversampling, which needs neighbor_count above 4; got 4"),
     ],
 )
 def test_impossible_groups_are_refused(count: int, gridsize: int, neighbors: int, n_groups: int | None, message: str) -> None:

@@ -1,12 +1,14 @@
 """Laws of scoring on photons that were held out."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from tiny_jobs import N, tiny_job, tiny_object, tiny_scan
 from torch import Tensor
 
+from ptycho_torch.errors import PtychoError
 from ptycho_torch.held_out import flat_object, hold_out, part_photons
 from ptycho_torch.physics import cut_patches
 
@@ -67,6 +69,29 @@ def test_the_probe_is_fed_with_the_light_of_the_fed_photons(share: float) -> Non
 def test_the_batch_size_does_not_change_a_score() -> None:
     first, second = (hold_out(tiny_scan(), tiny_job(batch_size=size), purpose=1).deviance(flat_object) for size in (24, 5))
     assert first == pytest.approx(second, rel=0.02)
+
+
+def test_patterns_without_photons_do_not_change_a_score() -> None:
+    held_out, dark = hold_out(tiny_scan(), tiny_job(batch_size=1), purpose=1), torch.arange(24) < 8
+    parts = held_out.parts
+    parts = replace(parts, held=torch.where(dark[:, None, None], 0, parts.held))
+    lit = [rows for rows in held_out.batches if not dark[rows].any()]
+    with_dark, without = (replace(held_out, parts=parts, batches=batches) for batches in (held_out.batches, lit))
+    assert 0 < with_dark.deviance(_truth) == without.deviance(_truth)
+
+
+def test_a_scan_without_held_out_photons_is_refused_by_dose_and_split() -> None:
+    scan = replace(tiny_scan(), counts=torch.zeros(24, N, N))
+    with pytest.raises(PtychoError, match=r"No photon of 24 patterns .* dose is 10000 photons per frame, photon_split 0\.25;"):
+        hold_out(scan, tiny_job(photon_split=0.25), purpose=1)
+
+
+def test_another_grouping_seed_gives_other_groups() -> None:
+    job = tiny_job(gridsize=2)
+    jobs = (job, job, job.model_copy(update={"grouping_seed": 124}))
+    first, again, other = (torch.cat(list(hold_out(tiny_scan(), each, purpose=1).batches)).tolist() for each in jobs)
+    assert first == again
+    assert first != other
 
 
 def test_every_pattern_is_scored_once_without_groups() -> None:

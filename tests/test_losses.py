@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ptycho_torch.losses import DARK_SHARE, poisson_deviance, split_photons
+from ptycho_torch.losses import DARK_SHARE, dealing_device, poisson_deviance, split_photons
 
 
 def _counts(mean_photons: float, *shape: int, seed: int = 0) -> Tensor:
@@ -64,6 +64,20 @@ def test_same_generator_state_deals_the_same_photons() -> None:
     counts = _counts(3.0, 16, 16)
     assert torch.equal(_split(counts)[0], _split(counts)[0])
     assert not torch.equal(_split(counts)[0], _split(counts, seed=2)[0])
+
+
+@pytest.mark.parametrize(("device", "dealing"), [("cpu", "cpu"), ("cuda:1", "cuda:1"), ("mps", "cpu"), ("xpu", "cpu")])
+def test_photons_are_dealt_where_torch_has_a_binomial(device: str, dealing: str) -> None:
+    assert dealing_device(torch.device(device)) == torch.device(dealing)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a second device")
+def test_photons_dealt_elsewhere_come_back() -> None:
+    counts = _counts(3.0, 16, 16)
+    fed, held = _split(counts.cuda())
+    assert fed.is_cuda
+    assert held.is_cuda
+    assert torch.equal(fed.cpu(), _split(counts)[0])
 
 
 @pytest.mark.parametrize("mean_photons", [0.24, 24.0])

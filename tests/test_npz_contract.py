@@ -281,9 +281,17 @@ def test_a_position_is_accepted_exactly_when_its_patch_lies_on_the_object(y: flo
             check_dataset(moved, Path("a.npz"))
 
 
-def test_without_an_object_any_position_goes() -> None:
-    far = dataclasses.replace(make_dataset(), object_guess=None, xcoords=np.linspace(-1e3, 1e3, N_PATTERNS))
+def test_an_unknown_object_ends_nowhere() -> None:
+    far = dataclasses.replace(make_dataset(), object_guess=None, xcoords=np.linspace(N / 2 - 0.5, 1e3, N_PATTERNS))
     check_dataset(far, Path("a.npz"))
+
+
+@pytest.mark.parametrize("key", ["xcoords", "ycoords"])
+def test_an_unknown_object_begins_at_the_origin(tmp_path: Path, key: str) -> None:
+    arrays = file_arrays() | {key: np.linspace(N / 2 - 0.6, 1e3, N_PATTERNS)}
+    del arrays["objectGuess"]
+    with pytest.raises(DataContractError, match=rf"`{key}`\[0\] is .*; allowed is at least {N // 2} for patches of {N}"):
+        read_dataset(save(tmp_path / "a.npz", arrays))
 
 
 @pytest.mark.parametrize(("text", "match"), [("{", "is not JSON"), ("[1]", "holds a JSON list; allowed is an object")])

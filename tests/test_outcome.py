@@ -23,9 +23,8 @@ def record(state: Any, process: ProcessIdentity = ELSEWHERE, **fields: Any) -> A
 
 
 def witnesses(**fields: Any) -> Witnesses:
-    known = {"record": None, "attempts": 0, "config_sha256": "c", "bundle_sha256": None, "submitted": True, "executor": None,
-             "executor_is_newer": False}  # fmt: skip
-    return Witnesses(**(known | fields))
+    known = {"record": None, "attempts": 0, "config_sha256": "c", "bundle_sha256": None, "submitted": True}
+    return Witnesses(**(known | {"executor": None} | fields))
 
 
 def says(state: JobState, *, is_live: bool = True) -> ExecutorFact:
@@ -102,10 +101,21 @@ def test_without_a_record_silence_is_unknown_and_not_submitted_is_pending() -> N
     assert judge(witnesses(executor=says(JobState.FAILED))).state is JobState.FAILED
 
 
+@pytest.mark.parametrize("state", ["running", "interrupted", "failed"])
+@pytest.mark.parametrize("open_state", [JobState.PENDING, JobState.RUNNING])
+def test_what_the_executor_still_has_in_its_hands_is_not_submitted_again(state: str, open_state: JobState) -> None:
+    outcome = judge(witnesses(record=record(state), executor=says(open_state)))
+    assert (outcome.state, outcome.is_live, outcome.may_be_submitted) == (open_state, True, False)
+
+
+def test_a_success_whose_bundle_is_gone_is_at_work_while_it_is_trained_again() -> None:
+    assert judge(witnesses(record=SUCCESS, executor=says(JobState.RUNNING))).state is JobState.RUNNING
+
+
 def test_a_newer_submission_that_waits_makes_a_failed_job_pending_again() -> None:
     failed = record("failed", error=JobError(type="E", message="m"))
-    waiting = judge(witnesses(record=failed, executor=says(JobState.PENDING), executor_is_newer=True))
-    abandoned = judge(witnesses(record=failed, executor=says(JobState.PENDING, is_live=False), executor_is_newer=True))
+    waiting = judge(witnesses(record=failed, executor=says(JobState.PENDING)))
+    abandoned = judge(witnesses(record=failed, executor=says(JobState.PENDING, is_live=False)))
     assert (waiting.state, waiting.is_live) == (JobState.PENDING, True)
     assert (abandoned.state, abandoned.is_live) == (JobState.FAILED, False)
 

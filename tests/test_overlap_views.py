@@ -228,7 +228,7 @@ def test_view_with_too_few_patterns_is_unavailable_and_writes_nothing(phase_c: P
 
 
 def test_groups_that_cannot_be_drawn_are_refused(phase_c: Path, tmp_path: Path) -> None:
-    with pytest.raises(GroupingError, match="41 groups of 40 patterns are oversampling"):
+    with pytest.raises(GroupingError, match="41 groups of 40 patterns were asked for; gridsize 1 cannot oversample"):
         make_view(_recipe(ViewConfig(gridsize=1, groups=41)), phase_c, tmp_path / "view")
 
 

@@ -23,7 +23,8 @@ from ptycho_torch.config import (
     ViewConfig,
     ViewRecipe,
 )
-from ptycho_torch.errors import ViewUnavailableError
+from ptycho_torch.errors import DataContractError, ViewUnavailableError
+from ptycho_torch.evaluation import scan_box
 from ptycho_torch.npz_contract import read_dataset, write_dataset
 from ptycho_torch.pipeline import Interrupted, TrainingFiles, load_model, prepare_dataset, prepare_view, train_job
 
@@ -125,6 +126,24 @@ def test_the_reconstruction_lies_beside_its_truth(done: Done, phase_c: Path) -> 
         np.testing.assert_array_equal(saved["truth"], truth[top:bottom, left:right])
 
 
+def test_the_reconstruction_is_of_the_test_half(done: Done, phase_c: Path) -> None:
+    train, test = (read_dataset(phase_c / name).positions_yx for name in ("patched_train.npz", "patched_test.npz"))
+    with np.load(done.folder / "reconstruction.npz", allow_pickle=False) as saved:
+        assert saved["box"].tolist() == list(scan_box(test, saved["object"].shape).as_dict().values())
+        for y, x in np.floor(test + 0.5).astype(int):
+            assert saved["weight"][y, x] > 0
+        assert not any(saved["weight"][y, x] for y, x in np.floor(train + 0.5).astype(int))
+
+
+def test_the_test_half_is_refused_before_training(phase_c: Path, tmp_path: Path) -> None:
+    train, test = (read_dataset(phase_c / name) for name in ("patched_train.npz", "patched_test.npz"))
+    write_dataset(tmp_path / "patched_train.npz", train)
+    write_dataset(tmp_path / "patched_test.npz", test.select(np.arange(3)))
+    with pytest.raises(DataContractError, match=r"patched_test\.npz: got 3 patterns; groups of gridsize 2"):
+        _run(tiny_job(gridsize=2), tmp_path, tmp_path / "job")
+    assert not (tmp_path / "job" / "checkpoints").exists()
+
+
 def test_the_log_and_the_history_tell_of_both_epochs(done: Done) -> None:
     log = (done.folder / "train.log").read_text()
     assert "attempt 1 begins" in log
@@ -163,8 +182,11 @@ def test_jobs_in_a_row_leave_no_key_behind(phase_c: Path, tmp_path: Path) -> Non
 def test_a_scan_without_truth_is_scored_on_photons_alone(phase_c: Path, tmp_path: Path) -> None:
     for name in ("patched_train.npz", "patched_test.npz"):
         write_dataset(tmp_path / name, replace(read_dataset(phase_c / name), object_guess=None))
-    facts = _run(tiny_job(epochs=1), tmp_path, tmp_path / "job").facts
-    assert facts["metrics"].keys() == {"held_out_deviance", "untrained_deviance", "flat_deviance"}
+    metrics = _run(tiny_job(epochs=1), tmp_path, tmp_path / "job").facts["metrics"]
+    photons = {"held_out_deviance", "untrained_deviance", "flat_deviance"}
+    assert metrics.keys() == photons | {"collapsed", "collapse_reason"}
+    assert metrics["collapsed"] == (metrics["held_out_deviance"] >= metrics["flat_deviance"])
+    assert metrics["collapsed"] == (metrics["collapse_reason"] is not None)
 
 
 def test_current_data_are_not_made_again(phase_c: Path, tmp_path: Path) -> None:

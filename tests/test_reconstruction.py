@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from tiny_jobs import OBJECT_SHAPE, tiny_job, tiny_object, tiny_scan
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from ptycho_torch.atomic_files import sha256_file
 from ptycho_torch.model import PtychoModel
 from ptycho_torch.physics import add_patches
-from ptycho_torch.reconstruction import Reconstruction, bounding_shape, image_metrics, reconstruct
+from ptycho_torch.reconstruction import Reconstruction, bounding_shape, image_metrics, photon_collapse, reconstruct
 
 
 class _Constant(nn.Module):
@@ -54,6 +55,17 @@ def test_a_flat_answer_is_called_collapsed_and_scores_as_flat() -> None:
     metrics = image_metrics(_reconstruct(_Constant(1)), tiny_object().numpy())
     assert metrics["collapsed"]
     assert metrics["nmse"] == metrics["flat_nmse"]
+
+
+@pytest.mark.parametrize("deviance", [0.5, 0.6])
+def test_photons_explained_no_better_than_by_nothing_are_a_collapse(deviance: float) -> None:
+    metrics = photon_collapse(deviance, 0.5)
+    assert metrics["collapsed"] is True
+    assert metrics["collapse_reason"].endswith(f"flat object: deviance {deviance} against 0.5")
+
+
+def test_photons_explained_better_than_by_nothing_are_none() -> None:
+    assert photon_collapse(0.49, 0.5) == {"collapsed": False, "collapse_reason": None}
 
 
 def test_the_bounding_shape_holds_every_patch_and_no_more() -> None:

@@ -58,7 +58,7 @@ def test_an_array_of_three_succeeds_with_the_script_that_print_only_showed(place
         1,
         "gpu",
     )
-    assert "0 jobs to submit, 3 succeeded already" in place.submit(*DOSE).out
+    assert "0 jobs to submit, 3 succeeded or at work already" in place.submit(*DOSE).out
 
 
 def test_banners_round_the_answer_do_not_change_the_id(place: Workplace) -> None:
@@ -71,8 +71,36 @@ def test_a_refusal_is_exit_2_with_the_words_of_sbatch_and_nothing_submitted(plac
     answer = place.submit("--partition", "moon", *DOSE)
     assert answer.code == 2
     assert "invalid partition specified: moon" in answer.err
-    assert not list((place.study / "submissions").iterdir())
+    assert not list((place.study / "submissions").glob("*.json"))
     assert place.run("status", "--study-dir", place.study).out.count("not submitted") == 9
+
+
+def test_an_answer_that_is_none_is_found_by_name_and_nothing_is_submitted_twice(place: Workplace) -> None:
+    (state(place) / "mumble").write_text("slurm: something, somehow")
+    answer = place.submit("--view", "baseline", *DOSE)
+    assert answer.code == 2
+    assert "leaves open whether it took the submission" in answer.err
+    (state(place) / "mumble").unlink()
+    assert "0 jobs to submit, 1 succeeded or at work already" in place.submit("--view", "baseline", *DOSE).out
+    assert len(list(state(place).glob("job_*"))) == 1
+    subprocess.run(["scancel", "1000"], env=os.environ | (place.environment or {}), check=True)
+
+
+def test_while_squeue_is_silent_nothing_that_may_run_is_submitted_again(place: Workplace) -> None:
+    place.submit("--view", "baseline", *DOSE)
+    collect_until_ended(place)
+    for result in place.study.rglob("result.json"):
+        result.unlink()
+    (state(place) / "down").touch()
+    answer = place.submit("--view", "baseline", *DOSE)
+    assert answer.code == 2
+    assert "may be running" in answer.err
+    assert "Submit again when squeue answers" in answer.err
+    assert len(list(state(place).glob("job_*"))) == 1
+
+
+def test_an_account_of_digits_reaches_sbatch_as_it_was_typed(place: Workplace) -> None:
+    assert "#SBATCH --account=007\n" in place.submit("--account", "007", "--print-only").out
 
 
 def test_one_squeue_and_one_sacct_a_look_whatever_the_number_of_jobs(place: Workplace) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Workplace
+from command import SMOKE, Workplace
 
 from fly64_hpc import checkpoint_index
 from fly64_hpc.errors import StudyDirectoryError
@@ -20,7 +20,7 @@ from ptycho_torch.npz_contract import sha256_file
 
 ONE = ("--dose", "1000", "--view", "baseline")
 ONE_ID = "dose_1000-baseline-gs1"
-LONG = ("--set", "training.epochs=400")
+LONG = ("--set", "training.epochs=80")
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_the_same_submit_again_trains_nothing(copy: Workplace) -> None:
     before = {job["job_id"]: job["scheduler"]["attempts"] for job in copy.manifest()["jobs"]}
     answer = copy.submit("--executor", "local", "--wait")
     assert answer.code == 0
-    assert "0 jobs to submit, 9 succeeded already" in answer.out
+    assert "0 jobs to submit, 9 succeeded or at work already" in answer.out
     assert {job["job_id"]: job["scheduler"]["attempts"] for job in copy.manifest()["jobs"]} == before
 
 
@@ -163,7 +163,7 @@ def test_another_version_of_the_study_is_refused_naming_the_keys(copy: Workplace
 def test_a_dose_that_was_added_submits_only_its_own_cells(copy: Workplace) -> None:
     answer = copy.submit("--executor", "debug", "--set", "design.doses_photons=[1e3, 1e4, 1e5, 2e5]", "--view", "baseline")
     assert answer.code == 0
-    assert "1 jobs to submit, 3 succeeded already" in answer.out
+    assert "1 jobs to submit, 3 succeeded or at work already" in answer.out
     assert copy.states()["dose_200000-baseline-gs1"] == "succeeded"
 
 
@@ -214,6 +214,74 @@ def test_a_supervisor_that_is_killed_leaves_the_rest_pending_and_the_next_submit
     assert [state for job, state in place.states().items() if job.startswith("dose_1000-")] == ["succeeded"] * 3
 
 
+def test_waiting_for_jobs_that_nobody_trains_ends_with_1(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    command = [sys.executable, "-m", "fly64_hpc.submit", "--study", str(SMOKE), "--executor", "local", "--dose", "1000", "--wait"]
+    waiting = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    record = place.study / "submissions" / "0001.supervisor.json"
+    wait_until(record.exists)
+    os.kill(json.loads(record.read_text())["process"]["pid"], signal.SIGKILL)
+    assert waiting.wait(120) == 1
+
+
+def test_a_job_that_failed_earlier_does_not_count_where_it_was_not_asked_for(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    assert place.submit("--executor", "debug", *ONE, "--set", "training.device=cuda").code == 1
+    assert place.submit("--executor", "debug", "--dose", "1e4", "--view", "baseline").code == 0
+    assert place.run("collect", "--study-dir", place.study).code == 1
+
+
+def test_two_submits_at_once_train_a_job_once(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    command = [sys.executable, "-m", "fly64_hpc.submit", "--study", str(SMOKE), "--executor", "local", *ONE, "--wait"]
+    submits = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL) for _ in range(2)]
+    assert [submit.wait(120) for submit in submits] == [0, 0]
+    assert place.job(ONE_ID)["scheduler"]["attempts"] == 1
+
+
+def test_a_later_attempt_that_was_killed_does_not_undo_a_success(copy: Workplace) -> None:
+    (copy.study / copy.job(ONE_ID)["artifact_dir"] / "attempts" / "002").mkdir()
+    assert copy.run("collect", "--study-dir", copy.study).code == 0
+    assert copy.job(ONE_ID)["state"] == "succeeded"
+
+
+def test_a_deleted_bundle_is_waited_for_while_it_is_trained_again(copy: Workplace) -> None:
+    (copy.study / copy.job(ONE_ID)["result"]["bundle_path"]).unlink()
+    answer = copy.submit("--executor", "local", *ONE, "--wait")
+    assert answer.code == 0, answer.out
+    assert copy.job(ONE_ID)["state"] == "succeeded"
+
+
+def test_nobody_listening_does_not_end_the_work(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    command = f"{sys.executable} -m fly64_hpc.submit --study {SMOKE} --executor debug --dose 1000 --view baseline 2>&1 | head -1"
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, capture_output=True)
+    wait_until(lambda: (place.study / "training_manifest.json").exists())
+    wait_until(lambda: place.run("collect", "--study-dir", place.study) and place.states()[ONE_ID] == "succeeded")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "code"),
+    [
+        ("training_manifest.json", "[]", 0),
+        ("phase_e_training/dose_1000/baseline/gs1/history.jsonl", "\x00{", 0),
+        ("phase_e_training/dose_1000/baseline/gs1/checkpoints/step_00000018.json", "{}", 0),
+        ("phase_e_training/dose_1000/baseline/gs1/job.json", "", 1),
+        ("skip_summary.json", "{}", 2),
+        ("submissions/0001.json", "{}", 2),
+        ("submissions/0001.supervisor.json", "{}", 2),
+        ("study.json", '{"schema_version": 99}', 2),
+    ],
+)
+@pytest.mark.parametrize("verb", ["collect", "status"])
+def test_a_damaged_file_costs_what_it_held_and_is_named(copy: Workplace, verb: str, file: str, text: str, code: int) -> None:
+    (copy.study / file).write_text(text)
+    answer = copy.run(verb, "--study-dir", copy.study)
+    assert answer.code == code, answer.err
+    assert "Traceback" not in answer.err
+    assert code != 2 or Path(file).name in answer.err
+
+
 def test_a_view_that_cannot_be_made_is_a_skip_with_its_reason(tmp_path: Path) -> None:
     place = Workplace(tmp_path)
     answer = place.submit("--executor", "debug", "--dose", "1000", "--set", "design.views.sparse.image_fraction=0.02",
@@ -237,6 +305,7 @@ def test_a_training_that_raises_is_failed_with_type_message_and_traceback(tmp_pa
 
 
 def test_data_that_changed_after_submit_fail_the_job_instead_of_training_it(copy: Workplace) -> None:
+    (copy.study / copy.job(ONE_ID)["result"]["bundle_path"]).unlink()
     spec = copy.study / copy.job(ONE_ID)["artifact_dir"] / "job.json"
     job = json.loads(spec.read_text())
     job["train_data"]["sha256"] = "0" * 64

@@ -31,7 +31,9 @@ def test_what_yaml_writes_is_read_back(document: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("text", "value"),
     [("1e3", 1e3), ("1e-3", 1e-3), ("2.5E+1", 25.0), ("4:00:00", "4:00:00"), ("10:00", "10:00"), ("on", "on"), ("no", "no"),
-     ("1_000", 1000), ("007", 7), ("1-12:00:00", "1-12:00:00"), ("true", True), ("~", None), ("", None), (".5", 0.5)],
+     ("1_000", 1000), ("007", "007"), ("0", 0),
+     ("1_", "1_"), ("1__0", "1__0"), ("9" * 5000, "9" * 5000), ("5.", 5.0),
+     ("1-12:00:00", "1-12:00:00"), ("true", True), ("~", None), ("", None), (".5", 0.5)],
 )  # fmt: skip
 def test_scalars_mean_what_a_person_thinks(text: str, value: object) -> None:
     assert plain_value(text) == value
@@ -61,6 +63,13 @@ def test_the_line_of_a_key_is_known_and_of_a_missing_one_its_section() -> None:
 def test_refusals_name_file_and_line(text: str, words: str) -> None:
     with pytest.raises(StudyError, match=words):
         parse_yaml(text, "x.yaml")
+
+
+@pytest.mark.parametrize("text", ["[" * 3000, "a: \x00"])
+def test_what_would_break_the_parser_is_one_line(text: str) -> None:
+    with pytest.raises(StudyError, match=r"x\.yaml:1: ") as refusal:
+        parse_yaml(text, "x.yaml")
+    assert "\n" not in str(refusal.value)
 
 
 def test_an_alias_bomb_is_refused() -> None:

@@ -10,9 +10,12 @@ import pytest
 import torch
 from tiny_jobs import tiny_job, tiny_scan
 
+from ptycho_torch import trainer
 from ptycho_torch.checkpoints import list_checkpoints
 from ptycho_torch.config import JobConfig, TrainingConfig
+from ptycho_torch.dataset import validation_strip
 from ptycho_torch.errors import TrainingDivergedError
+from ptycho_torch.held_out import hold_out
 from ptycho_torch.trainer import Interrupted, Surroundings, TrainingOutcome, learning_rate, seeded_model, train
 
 
@@ -125,6 +128,23 @@ def test_another_configuration_starts_afresh_and_says_so(tmp_path: Path) -> None
     assert "another configuration" in outcome.warnings[0]
 
 
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_another_configuration_resumes_from_its_own_checkpoint(tmp_path: Path, how: str) -> None:
+    def killed_at_the_eighth_step() -> bool:
+        if next(asked) == 7:
+            raise _Killed
+        return False
+
+    asked, other = iter(range(99)), tiny_job(epochs=6, learning_rate=1e-4)
+    _train(tmp_path, tiny_job(epochs=6))
+    with pytest.raises((Interrupted, _Killed)):
+        _train(tmp_path, other, _stop_after(7) if how == "stopped" else killed_at_the_eighth_step)
+    resumed = _train(tmp_path, other)
+    step = 7 if how == "stopped" else 6
+    assert resumed.resumed_from == tmp_path / "checkpoints" / f"step_{step:08d}.safetensors"
+    assert resumed.warnings == []
+
+
 def test_training_goes_downhill(tmp_path: Path) -> None:
     history = _train(tmp_path, tiny_job(epochs=12, learning_rate=5e-3)).progress.history
     assert history[-1].train_loss < 0.8 * history[0].train_loss
@@ -135,6 +155,39 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(tmp_path: Path
     progress = _train(tmp_path, tiny_job(epochs=4)).progress
     best = min(progress.history, key=lambda row: row.val_loss)
     assert (progress.best_step, progress.best_val_loss) == (best.step, best.val_loss)
+
+
+def test_the_best_weights_are_handed_over_though_later_ones_are_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "learning_rate", lambda step, *_: 2e-3 if step < 6 else -1e-2)
+    job, scan = tiny_job(), tiny_scan()
+    outcome = _train(tmp_path, job)
+    assert outcome.progress.best_step == 6 < outcome.progress.step
+    model = seeded_model(job)
+    model.load_state_dict(outcome.best_weights)
+    rows = validation_strip(scan.positions_yx, job.training.validation_fraction, at_least=1)[1]
+    assert hold_out(scan.take(rows), job, trainer.VALIDATION_PURPOSE).deviance(model) == outcome.progress.best_val_loss
+
+
+def _losses_where_nothing_is_learned(folder: Path, rows: torch.Tensor, gain: float) -> tuple[float, float]:
+    """Training and validation loss of one epoch at rate ~0, the counts of `rows` multiplied."""
+    scan, job = tiny_scan(), tiny_job(epochs=1, learning_rate=1e-30)
+    scan.counts[rows] *= gain
+    (row,) = train(job, scan, Surroundings(folder, 1, lambda _: None, _never)).progress.history
+    return row.train_loss, row.val_loss
+
+
+@pytest.mark.parametrize("part", [0, 1], ids=["training rows", "strip"])
+def test_training_rows_and_the_validation_strip_do_not_see_each_other(tmp_path: Path, part: int) -> None:
+    rows = validation_strip(tiny_scan().positions_yx, tiny_job().training.validation_fraction, at_least=1)[part]
+    before, after = (_losses_where_nothing_is_learned(tmp_path / str(gain), rows, gain) for gain in (1.0, 3.0))
+    assert before[part] != after[part]
+    assert before[1 - part] == after[1 - part]
+
+
+def test_another_grouping_seed_trains_other_weights(tmp_path: Path) -> None:
+    job = tiny_job(gridsize=2, epochs=1)
+    other = job.model_copy(update={"grouping_seed": 124})
+    assert not _same(_train(tmp_path / "a", job).best_weights, _train(tmp_path / "b", other).best_weights)
 
 
 def test_every_step_and_epoch_is_reported(tmp_path: Path) -> None:

@@ -11,9 +11,7 @@ from pathlib import Path
 import submitit
 
 from fly64_hpc.job_paths import StudyPaths
-from fly64_hpc.job_record import now_utc
-from fly64_hpc.process_identity import this_process
-from fly64_hpc.submissions import Submission, SupervisorRecord, read_submissions, read_supervisor
+from fly64_hpc.submissions import Ledger, Submission, read_submissions, read_supervisor
 from fly64_hpc.train_task import SUBMISSION_VARIABLE, run_job
 
 POLL_S = 0.2
@@ -44,14 +42,13 @@ def visible_gpus() -> list[int]:
     return list(range(len(list(folder.iterdir())))) if folder.is_dir() else []
 
 
-def start_supervisor(study_dir: Path, submission: Submission) -> int:
-    """Start a submission's supervisor in a session of its own, so that it outlives this shell; its pid is returned."""
+def start_supervisor(study_dir: Path, submission: Submission) -> "subprocess.Popen[bytes]":
+    """Start a submission's supervisor in a session of its own, so that it outlives this shell."""
     scratch = Path(submission.scratch)
     scratch.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "fly64_hpc.local_supervisor", str(study_dir), str(submission.number)]
     with (scratch / "supervisor.log").open("ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    return process.pid
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
 
 class Supervisor:
@@ -61,11 +58,10 @@ class Supervisor:
         self.paths = paths
         self.submission = submission
         self.room = list(room)
-        self.record = SupervisorRecord(process=this_process(), started={}, ended={})
+        self.ledger = Ledger(paths, submission)
 
     def run(self) -> None:
         """Start jobs as slots come free, until all have ended."""
-        self._note()
         self._wait_for_earlier()
         os.environ[SUBMISSION_VARIABLE] = str(self.submission.number)
         waiting = list(self.submission.jobs)
@@ -77,7 +73,7 @@ class Supervisor:
             time.sleep(POLL_S)
             for job_id in [job_id for job_id, (job, _) in running.items() if job.done()]:
                 self.room.append(running.pop(job_id)[1])
-                self._note(ended=self.record.ended | {job_id: now_utc()})
+                self.ledger.note_end(job_id)
 
     def _wait_for_earlier(self) -> None:
         """Earlier supervisors of this study use the same room: let them finish."""
@@ -92,9 +88,5 @@ class Supervisor:
         gpus = [] if slot.gpu is None else [slot.gpu]
         executor.update_parameters(timeout_min=NO_LIMIT_MIN, gpus_per_node=len(gpus), visible_gpus=gpus)
         job = executor.submit(run_job, str(self.paths.root), job_id)
-        self._note(started=self.record.started | {job_id: now_utc()})
+        self.ledger.note_start(job_id)
         return job
-
-    def _note(self, **changes: dict[str, str]) -> None:
-        self.record = self.record.model_copy(update=changes)
-        self.record.write(self.paths.supervisor(self.submission.number))

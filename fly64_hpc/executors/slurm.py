@@ -11,12 +11,14 @@ from typing import Any
 import submitit
 from submitit.core import core, utils
 
-from fly64_hpc.errors import SchedulerError
+from fly64_hpc.errors import RefusedError, SchedulerError
 from fly64_hpc.resources import Resources
 from fly64_hpc.submissions import Submission
 from fly64_hpc.train_task import SUBMISSION_VARIABLE, run_job
 
 _JOB_ID = re.compile(r"(\d+)(?:;\S+)?")
+UNCERTAIN_WORDS = ("timed out", "Unable to contact", "Zero Bytes", "Connection re")
+"""In sbatch's words: the request may have arrived although the answer did not."""
 
 
 class ArrayExecutor(submitit.SlurmExecutor):
@@ -125,18 +127,28 @@ def submit_array(study_dir: Path, submission: Submission, resources: Resources) 
 
     Raises
     ------
+    RefusedError
+        sbatch refused, with its own words; nothing was submitted.
     SchedulerError
-        sbatch refused, with its own words.
+        What sbatch said is no answer; the array may or may not be with Slurm, and its name will tell.
     """
     executor = array_executor(Path(submission.scratch), submission.tag, submission.number, resources)
     try:
         jobs = executor.map_array(run_job, [str(study_dir)] * len(submission.jobs), submission.jobs)
     except (utils.FailedJobError, utils.FailedSubmissionError, subprocess.CalledProcessError) as error:
-        raise SchedulerError(
-            f"sbatch refused the submission: {_sbatch_words(str(error))}",
-            hint="Nothing was submitted; change the resources and submit again.",
-        ) from None
+        raise _as_refused_or_open(error, submission.tag) from None
     return str(jobs[0].job_id).split("_")[0]
+
+
+def _as_refused_or_open(error: Exception, tag: str) -> SchedulerError:
+    words = _sbatch_words(str(error))
+    if isinstance(error, utils.FailedSubmissionError) or any(word in words for word in UNCERTAIN_WORDS):
+        return SchedulerError(
+            f"What sbatch said leaves open whether it took the submission: {words}",
+            hint=f"Run collect or submit again: they look for its name, {tag}.",
+        )
+    hint = "Nothing was submitted; change the resources and submit again."
+    return RefusedError(f"sbatch refused the submission: {words}", hint=hint)
 
 
 def _sbatch_words(text: str) -> str:

@@ -3,7 +3,8 @@
 
 Its state is a folder, FAKE_SLURM. sbatch starts one process for each array task, as many at a time as `--array=...%n` allows;
 each leaves its state in a file. FAKE_SLURM/refuse makes sbatch refuse with the words in it, FAKE_SLURM/banner is printed around
-its answer, FAKE_SLURM/no_sacct makes sacct fail, FAKE_SLURM/down makes squeue and sacct fail.
+its answer, FAKE_SLURM/mumble stands for it,
+FAKE_SLURM/no_sacct makes sacct fail, FAKE_SLURM/down makes squeue and sacct fail.
 """
 
 import os
@@ -34,6 +35,9 @@ def sbatch(arguments: list[str]) -> None:
     subprocess.Popen(runner, start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     if (STATE / "banner").exists():
         print((STATE / "banner").read_text())
+    if (STATE / "mumble").exists():
+        print((STATE / "mumble").read_text())
+        return
     print(number if "--parsable" in arguments else f"Submitted batch job {number}")
 
 
@@ -90,23 +94,38 @@ def srun(arguments: list[str]) -> None:
 
 def rows(arguments: list[str]) -> Iterator[tuple[str, str]]:
     (STATE / "calls").open("a").write(" ".join(arguments) + "\n")
-    if (STATE / "down").exists():
-        sys.exit("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
     wanted = arguments[arguments.index("--jobs") + 1].split(",")
     for number in wanted:
         for file in sorted((STATE / f"job_{number}").glob("[0-9]*"), key=lambda file: int(file.name)):
             yield f"{number}_{file.name}", file.read_text()
 
 
+def named(arguments: list[str]) -> bool:
+    """Print the id of the array with the name that was asked for, as `--name` wants it."""
+    if "--name" not in arguments:
+        return False
+    name = arguments[arguments.index("--name") + 1]
+    for job in STATE.glob("job_*"):
+        if f"--job-name={name}\n" in (job / "script.sh").read_text():
+            print(job.name.removeprefix("job_"))
+    return True
+
+
 def squeue(arguments: list[str]) -> None:
+    if (STATE / "down").exists():
+        sys.exit("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
+    if named(arguments):
+        return
     for job_id, state in rows(["squeue", *arguments]):
         if state in ("PENDING", "RUNNING"):
             print(f"{job_id}|{state}|{'Resources' if state == 'PENDING' else 'None'}")
 
 
 def sacct(arguments: list[str]) -> None:
-    if (STATE / "no_sacct").exists():
+    if (STATE / "no_sacct").exists() or (STATE / "down").exists():
         sys.exit("Slurm accounting storage is disabled")
+    if named(arguments):
+        return
     for job_id, state in rows(["sacct", *arguments]):
         print(f"{job_id}|{state}|0:0|fake1")
 
