@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint test-long test-real test-all picture schema clean
+.PHONY: help install demo test lint test-long test-real test-slurm test-all cluster-up cluster-down picture schema clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,7 +33,16 @@ test-real: $(INSTALLED)  ## the measured scan, the siemens_star study and the fu
 test-long: $(INSTALLED)  ## the demo study and a ptychopinn job, with what they must reach
 	$(BIN)/python -m pytest -m long
 
-test-all: test test-long test-real  ## every test target
+test-slurm: $(INSTALLED)  ## against a real Slurm on this machine, brought up for it (root, Debian packages)
+	$(BIN)/python -m pytest -m slurm
+
+test-all: test test-long test-real test-slurm  ## every test target
+
+cluster-up:  ## bring up the tests' Slurm on this machine (root, Debian packages)
+	@$(PYTHON) batch/test_cluster/cluster.py up
+
+cluster-down:  ## end it and remove its folder; the packages stay
+	@$(PYTHON) batch/test_cluster/cluster.py down
 
 picture: $(INSTALLED)  ## draw docs/fly64_demo.png from outputs/fly64_demo/
 	$(BIN)/python docs/study_picture.py outputs/fly64_demo docs/fly64_demo.png
