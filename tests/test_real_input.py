@@ -53,7 +53,15 @@ def test_the_measured_scan_is_ingested_and_trained_on(tmp_path: Path) -> None:
         counts = np.square(arrays["intensity_scale"] * arrays["diffraction"].astype(np.float64))
     np.testing.assert_allclose(np.fft.ifftshift(counts, axes=(1, 2)), raw, atol=1e-3)
     answer = place.run(
-        "submit", "--study", CONFIGS / "measured_scan.yaml", "--set", "base.measured=scan.npz", "--executor", "local", "--wait"
+        "submit",
+        "--study",
+        CONFIGS / "measured_scan.yaml",
+        "--set",
+        "base.measured=scan.npz",
+        "--executor",
+        "local",
+        "--wait",
+        timeout_s=1800,
     )
     assert answer.code == 0, answer.out + answer.err
     (job,) = manifest(place, "measured_scan").values()
@@ -65,7 +73,9 @@ def test_the_measured_scan_is_ingested_and_trained_on(tmp_path: Path) -> None:
 def test_the_full_size_study_trains_one_job_for_one_epoch_on_a_cpu(tmp_path: Path) -> None:
     place = Workplace(tmp_path)
     one = ("--dose", "1e4", "--view", "dense", "--set", "training.epochs=1", "--set", "training.threads=2")
-    answer = place.run("submit", "--executor", "local", "--wait", "--study", CONFIGS / "fly64_dose_overlap.yaml", *one)
+    answer = place.run(
+        "submit", "--executor", "local", "--wait", "--study", CONFIGS / "fly64_dose_overlap.yaml", *one, timeout_s=1800
+    )
     assert answer.code == 0, answer.out + answer.err
     job = manifest(place, "fly64_dose_overlap")["dose_10000-dense-gs2"]
     print(json.dumps(job["result"]))  # noqa: T201
