@@ -19,8 +19,8 @@ from fly64_hpc.job_record import (
     file_digest,
     proven_success,
     read_attempt,
-    read_job_spec,
     read_json,
+    read_record,
     read_skipped_views,
 )
 from fly64_hpc.job_state import JobState
@@ -45,6 +45,11 @@ class JobView:
     """The newest submission that asked for it."""
     outcome: Outcome
 
+    @property
+    def is_with_slurm(self) -> bool:
+        """Whether its newest submission went to Slurm."""
+        return self.submission is not None and self.submission.executor == "slurm"
+
 
 @dataclass(frozen=True)
 class StudyView:
@@ -66,9 +71,8 @@ class StudyView:
 
     def may_be_running_unseen(self, job: JobView) -> bool:
         """Whether Slurm has had the job, and squeue, which would name it if it ran, gave no answer."""
-        is_with_slurm = job.submission is not None and job.submission.executor == "slurm"
         squeue_is_silent = any(problem.startswith("squeue") for problem in self.problems)
-        return is_with_slurm and squeue_is_silent and job.outcome.state is JobState.UNKNOWN
+        return job.is_with_slurm and squeue_is_silent and job.outcome.state is JobState.UNKNOWN
 
     def is_live(self) -> bool:
         """Whether any job is still waited for or at work."""
@@ -113,7 +117,7 @@ def _look_at_job(paths: StudyPaths, job: TrainingJob, facts: ExecutorFacts, skip
     numbers = own.attempt_numbers()
     submission = facts.newest.get(job.job_id)
     try:
-        spec = read_job_spec(own.spec) if own.spec.exists() else None
+        spec = read_record(own.spec, JobSpec) if own.spec.exists() else None
     except StudyDirectoryError as error:
         return JobView(job, own, None, None, len(numbers), submission, Outcome(JobState.UNKNOWN, str(error)))
     record = proven_success(own, spec.config_sha256) if spec else None

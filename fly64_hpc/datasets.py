@@ -17,8 +17,6 @@ Say = Callable[[str], None]
 Condition = tuple[float, str]
 """A dose and a view."""
 
-HALVES = ("train", "test")
-
 
 @dataclass(frozen=True)
 class JobData:

@@ -100,22 +100,6 @@ def seconds_between(start_utc: str, end_utc: str) -> float:
     return (end - start).total_seconds()
 
 
-def read_job_spec(path: Path) -> JobSpec:
-    """Read a job.json.
-
-    Raises
-    ------
-    StudyDirectoryError
-        It is missing or damaged.
-    """
-    try:
-        return JobSpec.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise StudyDirectoryError(f"{path} is missing.", hint="Run submit again: it writes the jobs anew.") from None
-    except ValidationError as error:
-        raise StudyDirectoryError(f"{path} is damaged: {_first_line(error)}.", hint="Run submit again.") from None
-
-
 def read_attempt(path: Path, attempt: int) -> AttemptRecord | DamagedRecord | None:
     """Read an attempt's record; None where the attempt has left none."""
     try:

@@ -21,7 +21,7 @@ from fly64_hpc.job_record import (
     now_utc,
     proven_success,
     read_attempt,
-    read_job_spec,
+    read_record,
 )
 from fly64_hpc.process_identity import this_process
 from fly64_hpc.stop_signals import StopFlag
@@ -41,7 +41,7 @@ def run_job(study_dir: str, job_id: str) -> str:
     """
     study = StudyPaths(Path(study_dir))
     paths = study.job(find_job(study, job_id))
-    spec = read_job_spec(paths.spec)
+    spec = read_record(paths.spec, JobSpec)
     if proven_success(paths, spec.config_sha256) is not None:
         return "succeeded"
     _refuse_second_attempt(paths)

@@ -47,9 +47,7 @@ def _views(paths: StudyPaths) -> Iterator[StudyView]:
         yield view
         if not view.is_live():
             return
-        by_slurm = any(
-            job.submission is not None and job.submission.executor == "slurm" for job in view.jobs if job.outcome.is_live
-        )
+        by_slurm = any(job.is_with_slurm for job in view.jobs if job.outcome.is_live)
         time.sleep(SLURM_POLL_S if by_slurm else POLL_S)
 
 

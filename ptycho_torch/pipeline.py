@@ -9,7 +9,7 @@ from typing import Any
 from ptycho_torch.errors import MissingTorchError
 
 try:
-    import torch
+    import torch  # noqa: F401 - whoever lacks it learns so here (POLICY-001)
 except ImportError as error:
     raise MissingTorchError(
         f"PyTorch cannot be imported: {error}.",
@@ -19,7 +19,7 @@ except ImportError as error:
 from ptycho_torch import params
 from ptycho_torch.bundle import BundleRecord, bundle_facts, load_model, write_bundle
 from ptycho_torch.config import DatasetRecipe, JobConfig, ViewRecipe
-from ptycho_torch.dataset import load_scan
+from ptycho_torch.dataset import ScanTensors, load_scan
 from ptycho_torch.devices import choose_device, make_repeatable
 from ptycho_torch.legacy_bridge import legacy_config, require_clear, reset, update_legacy_dict
 from ptycho_torch.measured_scan import IngestOptions, ingest
@@ -122,11 +122,11 @@ def train_job(
         for warning in warnings:
             logger.warning(warning)
         make_repeatable(deterministic=job.training.deterministic, threads=job.training.threads)
-        load_scan(files.test_npz, job, torch.device("cpu"))  # what it refuses, it refuses before hours of training
+        test_scan = load_scan(files.test_npz, job, device)  # what it refuses, it refuses before hours of training
         outcome = train(job, load_scan(files.train_npz, job, device), Surroundings(files.folder, attempt, report, should_stop))
         bundle = write_bundle(files.folder, outcome.best_weights, bundle_facts(job))
         report({"event": "evaluating"})
-        metrics = _evaluate(job, files, device)
+        metrics = _evaluate(job, files, test_scan)
         return _result(outcome, bundle, metrics) | {"device": str(device), "warnings": [*warnings, *outcome.warnings]}
 
 
@@ -142,10 +142,9 @@ def _bridged(job: JobConfig, files: TrainingFiles) -> Iterator[None]:
         reset()
 
 
-def _evaluate(job: JobConfig, files: TrainingFiles, device: torch.device) -> dict[str, Any]:
+def _evaluate(job: JobConfig, files: TrainingFiles, scan: ScanTensors) -> dict[str, Any]:
     """Score the bundle as it lies on the disk, on the test half, and write the stitched object."""
-    model = load_model(files.folder)[0].to(device)
-    scan = load_scan(files.test_npz, job, device)
+    model = load_model(files.folder)[0].to(scan.counts.device)
     truth = read_dataset(files.test_npz).object_guess
     shape = bounding_shape(scan) if truth is None else (truth.shape[0], truth.shape[1])
     reconstruction = reconstruct(model, scan, job, shape)
