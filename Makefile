@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint test-long test-real test-slurm test-all cluster-up cluster-down picture schema clean
+.PHONY: help install demo test lint test-long test-real test-slurm test-all bench cluster-up cluster-down picture fault-table schema clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,10 +33,13 @@ test-real: $(INSTALLED)  ## the measured scan, the siemens_star study and the fu
 test-long: $(INSTALLED)  ## the demo study and a ptychopinn job, with what they must reach
 	$(BIN)/python -m pytest -m long
 
-test-slurm: $(INSTALLED)  ## against a real Slurm on this machine, brought up for it (root, Debian packages)
+test-slurm: $(INSTALLED)  ## twenty-one faults and more on a real Slurm on this machine, brought up for it (root, Debian packages)
 	$(BIN)/python -m pytest -m slurm
 
 test-all: test test-long test-real test-slurm  ## every test target
+
+bench: $(INSTALLED)  ## what a 1,000-job study costs on the tests' Slurm (root, Debian packages)
+	$(BIN)/python benchmarks/thousand_jobs.py
 
 cluster-up:  ## bring up the tests' Slurm on this machine (root, Debian packages)
 	@$(PYTHON) batch/test_cluster/cluster.py up
@@ -46,6 +49,9 @@ cluster-down:  ## end it and remove its folder; the packages stay
 
 picture: $(INSTALLED)  ## draw docs/fly64_demo.png from outputs/fly64_demo/
 	$(BIN)/python docs/study_picture.py outputs/fly64_demo docs/fly64_demo.png
+
+fault-table: $(INSTALLED)  ## write the table of docs/reliability.md from what `make test-slurm` last saw
+	$(BIN)/python docs/fault_table.py build/faults docs/reliability.md
 
 schema: $(INSTALLED)  ## write configs/study.schema.json anew
 	$(BIN)/python -m fly64_hpc.study_schema configs/study.schema.json

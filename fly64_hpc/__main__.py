@@ -13,6 +13,7 @@ VERBS = {
     "prepare": "make a study's datasets only",
     "collect": "poll job states, write manifest and checkpoint index",
     "status": "the study at a glance",
+    "retry": "submit again what may succeed the next time",
     "ingest": "a scan in another format -> a DATA-001 file",
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from fly64_hpc.errors import StudyDirectoryError
 from fly64_hpc.job_matrix import TrainingJob
-from fly64_hpc.job_paths import StudyPaths
+from fly64_hpc.job_paths import JobPaths, StudyPaths
 from fly64_hpc.job_record import now_utc, read_json
 from fly64_hpc.study_directory import SCHEMA_VERSION
 from ptycho_torch.npz_contract import sha256_file, write_json
@@ -17,13 +17,27 @@ COPIED_FACTS = ("epoch", "step", "sha256", "size_bytes", "config_sha256", "attem
 
 
 def index_entries(paths: StudyPaths, job: TrainingJob) -> list[dict[str, Any]]:
-    """A job's checkpoints, oldest first; the newest is also listed as `last`, the one of least validation loss as `best`."""
-    facts = [_facts(file) for file in sorted(paths.job(job).checkpoints.glob("step_*.json"))]
-    rows = [_entry(paths, job, fact, "periodic") for fact in facts if fact is not None]
+    """A job's checkpoints, oldest first; the newest is also listed as `last`, the one of least validation loss as `best`.
+
+    Each attempt keeps its own. Of a step that several have, because a later one took it over, the latest attempt's is listed.
+    """
+    by_step = {fact["step"]: fact for file in _fact_files(paths.job(job)) if (fact := _facts(file)) is not None}
+    rows = [_entry(paths, job, by_step[step], "periodic") for step in sorted(by_step)]
     if not rows:
         return []
     best = min(rows, key=lambda row: (row["val_loss"] is None, row["val_loss"], row["step"]))
     return [*rows, best | {"kind": "best"}, max(rows, key=lambda row: row["step"]) | {"kind": "last"}]
+
+
+def last_step(paths: JobPaths, attempt: int) -> int:
+    """The last step of which an attempt has a checkpoint; 0 where it has none."""
+    facts = (_facts(file) for file in paths.own_checkpoints(attempt).glob("step_*.json"))
+    return max((fact["step"] for fact in facts if fact is not None), default=0)
+
+
+def _fact_files(paths: JobPaths) -> list[Path]:
+    """The records of all checkpoints, those of earlier attempts first."""
+    return sorted(paths.checkpoints.glob("[0-9]*/step_*.json"))
 
 
 def _facts(file: Path) -> dict[str, Any] | None:

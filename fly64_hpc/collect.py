@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from fly64_hpc.collector import collect
 from fly64_hpc.command_line import Output, VerbParser, add_directory_flags, run_verb, study_paths
 from fly64_hpc.job_record import read_json
+from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.watching import say_study, watch
 
 EXAMPLES = ("--study-dir outputs/fly64_demo", "--study configs/fly64_demo.yaml --watch")
@@ -20,11 +21,12 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     output = Output(arguments.json)
     paths = study_paths(arguments)
-    view = collect(paths)
+    calls = SlurmCalls()
+    view = collect(paths, calls)
     if arguments.watch:
-        watch(paths, output)
-        view = collect(paths)
-    say_study(view, output)
+        watch(paths, output, calls)
+        view = collect(paths, calls)
+    say_study(view, output, calls)
     output.result(read_json(paths.manifest))
     return view.exit_code
 

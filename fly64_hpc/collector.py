@@ -4,12 +4,15 @@ Everything is read from the study directory and the executors each time, so it m
 any shell; the two files are replaced as a whole.
 """
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from fly64_hpc import checkpoint_index, executor_facts
 from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, StudyDirectoryError
-from fly64_hpc.executor_facts import ExecutorFacts
+from fly64_hpc.executor_facts import ExecutorFacts, log_evidence
 from fly64_hpc.job_matrix import TrainingJob, job_matrix
 from fly64_hpc.job_paths import JobPaths, StudyPaths
 from fly64_hpc.job_record import (
@@ -25,7 +28,9 @@ from fly64_hpc.job_record import (
 )
 from fly64_hpc.job_state import JobState
 from fly64_hpc.manifest import job_entry, manifest
-from fly64_hpc.outcome import Outcome, Witnesses, judge
+from fly64_hpc.outcome import Outcome, Witnesses, is_earlier, judge
+from fly64_hpc.slurm.calls import SlurmCalls
+from fly64_hpc.slurm.task_logs import NO_EVIDENCE
 from fly64_hpc.study_directory import StoredStudy, read_study
 from fly64_hpc.submissions import Submission, read_submissions
 from ptycho_torch.npz_contract import write_json
@@ -45,6 +50,9 @@ class JobView:
     """The newest submission that asked for it."""
     outcome: Outcome
 
+    node: str = ""
+    """Where it runs or last ran; empty where nobody says."""
+
     @property
     def is_with_slurm(self) -> bool:
         """Whether its newest submission went to Slurm."""
@@ -62,25 +70,25 @@ class StudyView:
     skipped_views: list[dict[str, Any]]
     problems: tuple[str, ...]
     """What went wrong in asking the executors."""
+    unheard: frozenset[str]
+    """Jobs of which nobody can say whether they run, because Slurm does not answer."""
+    open_parts: tuple[str, ...]
+    """Dataset and collector jobs that wait or run."""
 
     @property
     def exit_code(self) -> int:
-        """1 where a job that was asked for ended badly."""
-        bad = any(view.outcome.state.is_bad for view in self.jobs if view.submission is not None)
+        """1 where a job that was asked for ended badly, or nobody knows how."""
+        asked = [view.outcome for view in self.jobs if view.submission is not None]
+        bad = any(outcome.state.is_bad and (not outcome.is_live or outcome.state is JobState.UNKNOWN) for outcome in asked)
         return EXIT_JOB_FAILED if bad else EXIT_OK
 
-    def may_be_running_unseen(self, job: JobView) -> bool:
-        """Whether Slurm has had the job, and squeue, which would name it if it ran, gave no answer."""
-        squeue_is_silent = any(problem.startswith("squeue") for problem in self.problems)
-        return job.is_with_slurm and squeue_is_silent and job.outcome.state is JobState.UNKNOWN
-
     def is_live(self) -> bool:
-        """Whether any job is still waited for or at work."""
-        return any(view.outcome.is_live for view in self.jobs)
+        """Whether any job is still waited for or at work, or a collector job is still to come."""
+        return bool(self.open_parts) or any(view.outcome.is_live for view in self.jobs)
 
 
-def look(paths: StudyPaths) -> StudyView:
-    """Gather and judge; writes nothing.
+def look(paths: StudyPaths, calls: SlurmCalls | None = None) -> StudyView:
+    """Gather and judge; writes nothing. Slurm is asked once, and not at all about what has proven its success.
 
     Raises
     ------
@@ -89,19 +97,41 @@ def look(paths: StudyPaths) -> StudyView:
     """
     study = read_study(paths)
     submissions = tuple(read_submissions(paths))
-    facts = executor_facts.gather(paths, submissions)
+    kept = [_read_job(paths, job) for job in job_matrix(study.design)]
+    settled = frozenset(job.job.job_id for job in kept if job.has_succeeded)
+    facts = executor_facts.gather(paths, submissions, settled, calls)
     skipped = read_skipped_views(paths.skip_summary)
-    jobs = tuple(_look_at_job(paths, job, facts, skipped) for job in job_matrix(study.design))
-    return StudyView(paths, study, jobs, submissions, skipped, tuple(facts.problems))
+    jobs = tuple(_look_at_job(job, facts, skipped) for job in kept)
+    unheard = frozenset(job.job.job_id for job in jobs if job.job.job_id in facts.unheard and job.outcome.is_live)
+    return StudyView(paths, study, jobs, submissions, skipped, tuple(facts.problems), unheard, facts.open_parts)
 
 
-def collect(paths: StudyPaths) -> StudyView:
+def collect(paths: StudyPaths, calls: SlurmCalls | None = None) -> StudyView:
     """Look, and write manifest and checkpoint index."""
-    view = look(paths)
-    entries = [job_entry(paths, job.job, job.spec, job.record, job.outcome, job.submission, job.attempts) for job in view.jobs]
-    write_json(paths.manifest, manifest(paths, view.study, entries, view.skipped_views, view.submissions, _created_utc(paths)))
-    checkpoint_index.write_index(paths, view.study.design.study, [job.job for job in view.jobs])
+    with _one_collector(paths):
+        view = look(paths, calls)
+        entries = [_entry(paths, job) for job in view.jobs]
+        write_json(
+            paths.manifest, manifest(paths, view.study, entries, view.skipped_views, view.submissions, _created_utc(paths))
+        )
+        checkpoint_index.write_index(paths, view.study.design.study, [job.job for job in view.jobs])
     return view
+
+
+def _entry(paths: StudyPaths, job: JobView) -> dict[str, Any]:
+    return job_entry(paths, job.job, job.spec, job.record, job.outcome, job.submission, job.attempts)
+
+
+@contextmanager
+def _one_collector(paths: StudyPaths) -> Iterator[None]:
+    """Collectors write after one another, so that an older look never overwrites a newer one."""
+    if not paths.root.is_dir():
+        yield  # what is missing is said by who reads it
+        return
+    with paths.collect_lock.open("w") as lock:
+        with suppress(OSError):  # a file system without locks: files are replaced as a whole all the same
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _created_utc(paths: StudyPaths) -> str | None:
@@ -112,19 +142,47 @@ def _created_utc(paths: StudyPaths) -> str | None:
     return created
 
 
-def _look_at_job(paths: StudyPaths, job: TrainingJob, facts: ExecutorFacts, skipped: list[dict[str, Any]]) -> JobView:
+@dataclass(frozen=True)
+class _KeptJob:
+    """What the study directory alone says of a job."""
+
+    job: TrainingJob
+    paths: JobPaths
+    spec: JobSpec | None
+    damage: str
+    """What is wrong with job.json."""
+    record: AttemptRecord | DamagedRecord | None
+    attempts: int
+    has_succeeded: bool
+
+
+def _read_job(paths: StudyPaths, job: TrainingJob) -> _KeptJob:
     own = paths.job(job)
     numbers = own.attempt_numbers()
-    submission = facts.newest.get(job.job_id)
     try:
         spec = read_record(own.spec, JobSpec) if own.spec.exists() else None
     except StudyDirectoryError as error:
-        return JobView(job, own, None, None, len(numbers), submission, Outcome(JobState.UNKNOWN, str(error)))
-    record = proven_success(own, spec.config_sha256) if spec else None
-    newest = record or (read_attempt(own.result(numbers[-1]), numbers[-1]) if numbers else None)
-    readable = newest if isinstance(newest, AttemptRecord) else None
-    outcome = _skip(job, skipped) or judge(_witnesses(job, own, spec, newest, len(numbers), submission, facts))
-    return JobView(job, own, spec, readable, len(numbers), submission, outcome)
+        return _KeptJob(job, own, None, str(error), None, len(numbers), has_succeeded=False)
+    success = proven_success(own, spec.config_sha256) if spec else None
+    record = success or (read_attempt(own.result(numbers[-1]), numbers[-1]) if numbers else None)
+    return _KeptJob(job, own, spec, "", record, len(numbers), has_succeeded=success is not None)
+
+
+def _look_at_job(kept: _KeptJob, facts: ExecutorFacts, skipped: list[dict[str, Any]]) -> JobView:
+    job_id = kept.job.job_id
+    submission, fact = facts.newest.get(job_id), facts.facts.get(job_id)
+    readable = kept.record if isinstance(kept.record, AttemptRecord) else None
+    if kept.damage:
+        outcome = Outcome(JobState.UNKNOWN, kept.damage)
+    else:
+        outcome = _skip(kept.job, skipped) or judge(_witnesses(kept, submission, facts))
+    own_node = (readable.scheduler.node or "") if readable and not _is_earlier(readable, submission) else ""
+    node = (fact.node if fact else "") or own_node
+    return JobView(kept.job, kept.paths, kept.spec, readable, kept.attempts, submission, outcome, node)
+
+
+def _is_earlier(record: AttemptRecord, submission: Submission | None) -> bool:
+    return submission is not None and is_earlier(record, submission.number)
 
 
 def _skip(job: TrainingJob, skipped: list[dict[str, Any]]) -> Outcome | None:
@@ -134,21 +192,18 @@ def _skip(job: TrainingJob, skipped: list[dict[str, Any]]) -> Outcome | None:
     return None
 
 
-def _witnesses(
-    job: TrainingJob,
-    own: JobPaths,
-    spec: JobSpec | None,
-    record: AttemptRecord | DamagedRecord | None,
-    attempts: int,
-    submission: Submission | None,
-    facts: ExecutorFacts,
-) -> Witnesses:
-    succeeded = isinstance(record, AttemptRecord) and record.state == "succeeded"
+def _witnesses(kept: _KeptJob, submission: Submission | None, facts: ExecutorFacts) -> Witnesses:
+    succeeded = isinstance(kept.record, AttemptRecord) and kept.record.state == "succeeded"
+    fact = facts.facts.get(kept.job.job_id)
+    ended_badly = fact is not None and fact.state.is_bad and not succeeded
     return Witnesses(
-        record=record,
-        attempts=attempts,
-        config_sha256=spec.config_sha256 if spec else None,
-        bundle_sha256=file_digest(own.bundle) if succeeded and own.bundle.is_file() else None,
+        record=kept.record,
+        attempts=kept.attempts,
+        config_sha256=kept.spec.config_sha256 if kept.spec else None,
+        bundle_sha256=file_digest(kept.paths.bundle) if succeeded and kept.paths.bundle.is_file() else None,
         submitted=submission is not None,
-        executor=facts.facts.get(job.job_id),
+        executor=fact,
+        newest_submission=submission.number if submission is not None else None,
+        unheard="; ".join(facts.problems) if kept.job.job_id in facts.unheard else "",
+        log=log_evidence(submission, kept.job.job_id) if ended_badly else NO_EVIDENCE,
     )

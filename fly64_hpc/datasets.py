@@ -9,7 +9,7 @@ from fly64_hpc.errors import RequestError
 from fly64_hpc.job_matrix import TrainingJob, dose_label
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import DataFile, now_utc, read_skipped_views
-from fly64_hpc.study_loading import LoadedStudy
+from fly64_hpc.study import ResolvedStudy
 from ptycho_torch.config import ViewConfig, ViewUnavailableError, sha256_json
 from ptycho_torch.npz_contract import read_dataset, sha256_file, write_json
 
@@ -54,7 +54,7 @@ def file_names(view: str, view_config: ViewConfig) -> tuple[str, str]:
     return f"{stem}_train.npz", f"{stem}_test.npz"
 
 
-def external_data(loaded: LoadedStudy, jobs: Sequence[TrainingJob], roots: ExternalRoots) -> dict[Condition, JobData]:
+def external_data(study: ResolvedStudy, jobs: Sequence[TrainingJob], roots: ExternalRoots) -> dict[Condition, JobData]:
     """The conditions whose files lie in the named folders, each file checked against DATA-001.
 
     Raises
@@ -64,9 +64,9 @@ def external_data(loaded: LoadedStudy, jobs: Sequence[TrainingJob], roots: Exter
     """
     found: dict[Condition, JobData] = {}
     if (roots.phase_c is None) != (roots.phase_d is None):
-        _refuse_half_of_the_data(loaded, jobs, roots)
+        _refuse_half_of_the_data(study, jobs, roots)
     for job in jobs:
-        view = loaded.design.design.views[job.view]
+        view = study.design.design.views[job.view]
         root = roots.phase_c if reads_phase_c(view) else roots.phase_d
         if root is not None:
             folder = root.resolve() / dose_label(job.dose_photons) / ("" if reads_phase_c(view) else job.view)
@@ -75,11 +75,11 @@ def external_data(loaded: LoadedStudy, jobs: Sequence[TrainingJob], roots: Exter
     return found
 
 
-def _refuse_half_of_the_data(loaded: LoadedStudy, jobs: Sequence[TrainingJob], roots: ExternalRoots) -> None:
+def _refuse_half_of_the_data(study: ResolvedStudy, jobs: Sequence[TrainingJob], roots: ExternalRoots) -> None:
     """Some networks on data from outside and others on data made here could not be compared."""
     missing = "--phase-d-root" if roots.phase_d is None else "--phase-c-root"
     for job in jobs:
-        if reads_phase_c(loaded.design.design.views[job.view]) == (roots.phase_c is None):
+        if reads_phase_c(study.design.design.views[job.view]) == (roots.phase_c is None):
             raise RequestError(
                 f"View {job.view} needs {missing} too: its data would be made here, and the other views' not.",
                 hint=f"Add {missing} DIR, or leave the view out with --view.",
@@ -94,7 +94,7 @@ def _external_file(path: Path) -> DataFile:
 
 
 def prepare_data(
-    paths: StudyPaths, loaded: LoadedStudy, jobs: Sequence[TrainingJob], external: dict[Condition, JobData], say: Say
+    paths: StudyPaths, study: ResolvedStudy, jobs: Sequence[TrainingJob], external: dict[Condition, JobData], say: Say
 ) -> PreparedData:
     """Make what is missing of the datasets of `jobs`; views that cannot be made are noted as skipped.
 
@@ -105,17 +105,17 @@ def prepare_data(
     """
     prepared = PreparedData(dict(external), [])
     for dose in dict.fromkeys(job.dose_photons for job in jobs if (job.dose_photons, job.view) not in external):
-        _prepare_dose(paths, loaded, dose, say)
+        _prepare_dose(paths, study, dose, say)
         for view in dict.fromkeys(job.view for job in jobs if job.dose_photons == dose):
             if (dose, view) not in external:
-                _prepare_view(paths, loaded, dose, view, prepared, say)
+                _prepare_view(paths, study, dose, view, prepared, say)
     return prepared
 
 
-def _prepare_dose(paths: StudyPaths, loaded: LoadedStudy, dose: float, say: Say) -> None:
+def _prepare_dose(paths: StudyPaths, study: ResolvedStudy, dose: float, say: Say) -> None:
     from ptycho_torch import pipeline  # making data needs torch; --help and --print-only do not
 
-    recipe = loaded.design.dataset_recipe(dose, loaded.base_sha256)
+    recipe = study.design.dataset_recipe(dose, study.base_sha256)
     try:
         record = pipeline.prepare_dataset(recipe, paths.phase_c(dose))
     except OSError as error:
@@ -129,11 +129,11 @@ def _prepare_dose(paths: StudyPaths, loaded: LoadedStudy, dose: float, say: Say)
     say(f"{dose_label(dose)}: {drawn}")
 
 
-def _prepare_view(paths: StudyPaths, loaded: LoadedStudy, dose: float, view: str, prepared: PreparedData, say: Say) -> None:
+def _prepare_view(paths: StudyPaths, study: ResolvedStudy, dose: float, view: str, prepared: PreparedData, say: Say) -> None:
     from ptycho_torch import pipeline
 
-    config = loaded.design.design.views[view]
-    recipe = loaded.design.view_recipe(dose, view, loaded.base_sha256)
+    config = study.design.design.views[view]
+    recipe = study.design.view_recipe(dose, view, study.base_sha256)
     folder = paths.phase_c(dose)
     if not reads_phase_c(config):
         folder = paths.phase_d(dose, view)

@@ -29,8 +29,12 @@ class JobPaths:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the checkpoints."""
+        """The folder of the checkpoints, in which each attempt has its own."""
         return self.root / "checkpoints"
+
+    def own_checkpoints(self, number: int) -> Path:
+        """The checkpoints that one attempt wrote."""
+        return self.checkpoints / f"{number:03d}"
 
     @property
     def bundle(self) -> Path:
@@ -49,6 +53,11 @@ class JobPaths:
     def result(self, number: int) -> Path:
         """The record of one attempt."""
         return self.attempt(number) / "result.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held while an attempt is claimed, and while one publishes."""
+        return self.attempts / ".lock"
 
     def attempt_numbers(self) -> list[int]:
         """The attempts that were begun, oldest first."""
@@ -81,22 +90,41 @@ class StudyPaths:
         """What the local supervisor of one submission says."""
         return self.submissions / f"{number:04d}.supervisor.json"
 
+    def dataset_job(self, number: int) -> Path:
+        """What the dataset job of one submission says."""
+        return self.submissions / f"{number:04d}.data.json"
+
+    @property
+    def data(self) -> Path:
+        """The folder of all datasets."""
+        return self.root / "data"
+
     def phase_c(self, dose_photons: float) -> Path:
         """The datasets of one dose."""
-        return self.root / "data" / "phase_c" / dose_label(dose_photons)
+        return self.data / "phase_c" / dose_label(dose_photons)
 
     def phase_d(self, dose_photons: float, view: str) -> Path:
         """The datasets of one view at one dose."""
-        return self.root / "data" / "phase_d" / dose_label(dose_photons) / view
+        return self.data / "phase_d" / dose_label(dose_photons) / view
+
+    @property
+    def training(self) -> Path:
+        """The folder of all jobs."""
+        return self.root / "phase_e_training"
 
     def job(self, job: TrainingJob) -> JobPaths:
         """The files of one job."""
-        return JobPaths(self.root / "phase_e_training" / job.folder)
+        return JobPaths(self.training / job.folder)
 
     @property
     def manifest(self) -> Path:
         """The state and result of every job."""
         return self.root / "training_manifest.json"
+
+    @property
+    def collect_lock(self) -> Path:
+        """Held while the manifest and the checkpoint index are made."""
+        return self.root / ".collect.lock"
 
     @property
     def checkpoint_index(self) -> Path:

@@ -78,6 +78,12 @@ class AttemptRecord(Record):
     scheduler: SchedulerIds
     started_utc: Time
     ended_utc: Time | None = None
+    first_step: int | None = None
+    """The training step at which this attempt began, where it came to its end or was interrupted."""
+    step: int | None = None
+    """The last step of an attempt that was interrupted."""
+    stopped_by: str | None = None
+    """What interrupted it: `time limit`, a signal's name, or `a newer attempt`."""
     result: dict[str, Any] | None = None
     error: JobError | None = None
 

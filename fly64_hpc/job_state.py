@@ -44,11 +44,21 @@ class ExecutorFact:
     """The executor's own words."""
     is_live: bool = True
     """Whether somebody will still act on an open state; false where the supervisor or submitter is gone."""
+    node: str = ""
+    before: JobState | None = None
+    """How the job's earlier start ended, where the executor took it back to start it again."""
+    signal: int | None = None
+    """The signal that ended it, where one did."""
+    memory: str = ""
+    """How much memory it used, in words, where the executor knows."""
+    is_lost: bool = False
+    """Whether the executor once had the job, and has forgotten it without an end."""
 
 
 SLURM_STATES = {
     "PENDING": JobState.PENDING,
     "CONFIGURING": JobState.PENDING,
+    "POWER_UP_NODE": JobState.PENDING,
     "REQUEUED": JobState.PENDING,
     "REQUEUE_HOLD": JobState.PENDING,
     "REQUEUE_FED": JobState.PENDING,
@@ -63,6 +73,8 @@ SLURM_STATES = {
     "COMPLETED": JobState.SUCCEEDED,
     "FAILED": JobState.FAILED,
     "BOOT_FAIL": JobState.NODE_FAILED,
+    "LAUNCH_FAILED": JobState.NODE_FAILED,
+    "RECONFIG_FAIL": JobState.NODE_FAILED,
     "NODE_FAIL": JobState.NODE_FAILED,
     "OUT_OF_MEMORY": JobState.OUT_OF_MEMORY,
     "TIMEOUT": JobState.TIMED_OUT,

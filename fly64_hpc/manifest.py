@@ -76,21 +76,23 @@ def job_entry(
         "log_path": paths.inside(own.log),
         "config_sha256": spec.config_sha256 if spec else None,
         "seed": job.seed,
-        "scheduler": _scheduler(record, submission, attempts),
+        "scheduler": _scheduler(job, record, submission, attempts),
         "result": _result(paths, own.bundle, record) if succeeded and record else None,
         "error": outcome.error.model_dump() if outcome.error else None,
     }
 
 
-def _scheduler(record: AttemptRecord | None, submission: Submission | None, attempts: int) -> dict[str, Any]:
+def _scheduler(job: TrainingJob, record: AttemptRecord | None, submission: Submission | None, attempts: int) -> dict[str, Any]:
     seen = record.scheduler if record else None
+    task = submission.task(job.job_id) if submission else None
+    part, index = task if task is not None else (None, None)
     elapsed_s = seconds_between(record.started_utc, record.ended_utc) if record and record.ended_utc else None
     return {
         "executor": seen.executor if seen else submission.executor if submission else None,
-        "job_id": seen.job_id if seen else submission.scheduler_job_id if submission else None,
-        "array_index": seen.array_index if seen else None,
+        "job_id": seen.job_id if seen else part.scheduler_job_id if part else submission.scheduler_job_id if submission else None,
+        "array_index": seen.array_index if seen else index,
         "node": seen.node if seen else None,
-        "partition": seen.partition if seen else submission.resources.get("partition") if submission else None,
+        "partition": seen.partition if seen else submission.resources.partition if submission else None,
         "submitted_utc": submission.created_utc if submission else None,
         "started_utc": record.started_utc if record else None,
         "ended_utc": record.ended_utc if record else None,

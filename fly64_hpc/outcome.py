@@ -3,14 +3,56 @@
     the node's record   what the attempt itself wrote
     the bundle          whether the weights are there and have the recorded sha256
     the executor        what Slurm, the supervisor or the process table says
+    the log             what the node printed when a process was ended from outside
 
 Success needs the record and the bundle. The executor alone never makes success; silence or a contradiction is `unknown`.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from fly64_hpc.job_record import AttemptRecord, DamagedRecord, JobError
 from fly64_hpc.job_state import ExecutorFact, JobState
+from fly64_hpc.slurm.task_logs import NO_EVIDENCE, LogEvidence
+
+_SIGKILL = 9
+
+
+class Cause(StrEnum):
+    """Why a job is not (yet) a success: what a retry is decided by."""
+
+    NONE = "none"
+    RAISED = "an exception"
+    ENVIRONMENT = "a broken environment"
+    KILLED = "killed"
+    HOST_MEMORY = "host out of memory"
+    GPU_MEMORY = "GPU out of memory"
+    TIME_LIMIT = "time limit"
+    PREEMPTED = "preempted"
+    NODE_FAILED = "node failure"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    LOST = "lost by the scheduler"
+    BUNDLE = "a damaged bundle"
+    SILENCE = "no proof"
+    UNSTARTED = "never started"
+
+
+_CAUSE_OF_ERROR = {
+    "MissingTorchError": Cause.ENVIRONMENT,
+    "ModuleNotFoundError": Cause.ENVIRONMENT,
+    "ImportError": Cause.ENVIRONMENT,
+    "OutOfMemoryError": Cause.GPU_MEMORY,
+    "MemoryError": Cause.HOST_MEMORY,
+    "_ArrayMemoryError": Cause.HOST_MEMORY,
+}
+_CAUSE_OF_STATE = {
+    JobState.TIMED_OUT: Cause.TIME_LIMIT,
+    JobState.PREEMPTED: Cause.PREEMPTED,
+    JobState.NODE_FAILED: Cause.NODE_FAILED,
+    JobState.OUT_OF_MEMORY: Cause.HOST_MEMORY,
+    JobState.CANCELLED: Cause.CANCELLED,
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +71,11 @@ class Witnesses:
     """Whether any submission asked for the job."""
     executor: ExecutorFact | None
     """What the executor of the newest submission says; None where it is silent."""
+    newest_submission: int | None = None
+    """The number of the newest submission that asked for the job."""
+    unheard: str = ""
+    """Why the executor cannot be heard, where it does not answer at all."""
+    log: LogEvidence = NO_EVIDENCE
 
 
 @dataclass(frozen=True)
@@ -39,7 +86,8 @@ class Outcome:
     reason: str
     error: JobError | None = None
     is_live: bool = False
-    """Whether somebody is still at work on it, so that waiting is worth while and submitting again is not."""
+    """Whether somebody is still at work on it, or may be: waiting is worth while and submitting again is not."""
+    cause: Cause = Cause.NONE
 
     @property
     def may_be_submitted(self) -> bool:
@@ -55,19 +103,52 @@ def judge(witnesses: Witnesses) -> Outcome:
         return Outcome(JobState.SUCCEEDED, f"attempt {succeeded.attempt} finished, bundle sha256 matches")
     if executor is not None and executor.state.is_open and executor.is_live:
         return _at_work(record, executor)
-    if succeeded is not None:
-        return _judge_bundle(succeeded, witnesses.bundle_sha256)
+    if witnesses.unheard and (
+        _is_history(record, witnesses) or not isinstance(record, AttemptRecord) or record.state != "failed"
+    ):
+        return _unheard(record, witnesses.unheard)
+    if record is None or _is_history(record, witnesses):
+        return _judge_without_record(witnesses)
     if isinstance(record, DamagedRecord):
-        return Outcome(JobState.UNKNOWN, f"{record.reason}; {_words(executor)}")
-    if record is not None:
-        return _judge_unfinished(record, executor)
-    return _judge_without_record(witnesses)
+        return Outcome(JobState.UNKNOWN, f"{record.reason}; {_words(executor)}", cause=Cause.SILENCE)
+    if record.state == "succeeded":
+        return _judge_bundle(record, witnesses.bundle_sha256)
+    return _judge_unfinished(record, witnesses)
 
 
 def _at_work(record: AttemptRecord | DamagedRecord | None, executor: ExecutorFact) -> Outcome:
     """The executor still has the job in its hands, whatever an earlier attempt or start of it left."""
     began = f"attempt {record.attempt} on {record.process.host}; " if isinstance(record, AttemptRecord) else ""
-    return Outcome(executor.state, f"{began}{executor.words}", is_live=True)
+    waits_again = executor.state is JobState.PENDING and executor.before in (JobState.NODE_FAILED, JobState.PREEMPTED)
+    state = executor.before if waits_again and executor.before is not None else executor.state
+    return Outcome(state, f"{began}{executor.words}", is_live=True)
+
+
+def _is_history(record: AttemptRecord | DamagedRecord | None, witnesses: Witnesses) -> bool:
+    """Whether a record is of an earlier submission, and the newest one has come so far that it matters no more."""
+    executor = witnesses.executor
+    nothing_since = executor is not None and executor.state is JobState.PENDING and not executor.is_live
+    return (
+        isinstance(record, AttemptRecord)
+        and is_earlier(record, witnesses.newest_submission)
+        and not nothing_since
+        and not (record.state == "running" and record.process.is_alive())
+    )
+
+
+def is_earlier(record: AttemptRecord, newest_submission: int | None) -> bool:
+    """Whether an attempt belongs to an earlier submission; one that was begun by hand belongs to none, 0."""
+    return newest_submission is not None and 0 < record.submission < newest_submission
+
+
+def _unheard(record: AttemptRecord | DamagedRecord | None, problem: str) -> Outcome:
+    """Nobody can say whether the job runs; it may, so it is waited for."""
+    began = "no attempt left a record"
+    if isinstance(record, AttemptRecord):
+        began = f"the record of attempt {record.attempt} says {record.state}"
+    elif record is not None:
+        began = record.reason
+    return Outcome(JobState.UNKNOWN, f"{began}; {problem}", is_live=True, cause=Cause.SILENCE)
 
 
 def _of_this_config(witnesses: Witnesses) -> AttemptRecord | DamagedRecord | None:
@@ -85,34 +166,62 @@ def _judge_bundle(record: AttemptRecord, bundle_sha256: str | None) -> Outcome:
 
 
 def _bundle_failure(reason: str) -> Outcome:
-    error = JobError(type="BundleError", message=reason, hint="Run submit again: the job goes on from its last checkpoint.")
-    return Outcome(JobState.FAILED, reason, error)
+    return _failure("BundleError", reason, "Run submit again: the job goes on from its last checkpoint.", Cause.BUNDLE)
 
 
-def _judge_unfinished(record: AttemptRecord, executor: ExecutorFact | None) -> Outcome:
+def _failure(type_: str, reason: str, hint: str, cause: Cause, state: JobState = JobState.FAILED) -> Outcome:
+    return Outcome(state, reason, JobError(type=type_, message=reason, hint=hint), cause=cause)
+
+
+def _judge_unfinished(record: AttemptRecord, witnesses: Witnesses) -> Outcome:
     if record.state == "failed":
         message = record.error.message if record.error else "without a message"
-        return Outcome(JobState.FAILED, f"attempt {record.attempt}: {message}", record.error)
+        return Outcome(JobState.FAILED, f"attempt {record.attempt}: {message}", record.error, cause=error_cause(record.error))
     if record.state == "interrupted":
-        return Outcome(JobState.PENDING, f"attempt {record.attempt} was interrupted and saved; submit again to go on")
-    alive = record.process.is_alive()
+        return _judge_interrupted(record, witnesses.executor)
+    executor, alive = witnesses.executor, record.process.is_alive()
     if alive:
         return Outcome(JobState.RUNNING, f"attempt {record.attempt} on {record.process.host}", is_live=True)
-    if executor is not None and executor.state is JobState.SUCCEEDED and alive is None:
-        return Outcome(JobState.UNKNOWN, f"the record of attempt {record.attempt} says running; {executor.words}")
-    if executor is not None and executor.state.is_bad and (alive is None or executor.state is not JobState.FAILED):
-        return _ended(executor, f"attempt {record.attempt} left no end in its record")
-    if alive is None:
-        return Outcome(
-            JobState.UNKNOWN, f"the record of attempt {record.attempt} says running on {record.process.host}; {_words(executor)}"
-        )
-    return _killed(record)
+    if alive is False and _says_no_more(executor, witnesses.log):
+        return _killed(f"process {record.process.pid} of attempt {record.attempt} ended without a result", None)
+    if executor is None or executor.state in (JobState.UNKNOWN, JobState.SUCCEEDED) or executor.state.is_open:
+        reason = f"the record of attempt {record.attempt} says running on {record.process.host}; {_words(executor)}"
+        return Outcome(JobState.UNKNOWN, reason, cause=_silence(executor))
+    return _ended(executor, witnesses.log, f"attempt {record.attempt} left no end in its record", has_begun=True)
 
 
-def _killed(record: AttemptRecord) -> Outcome:
-    reason = f"killed: process {record.process.pid} of attempt {record.attempt} ended without a result"
-    error = JobError(type="Killed", message=reason, hint="Run submit again: the job goes on from its last checkpoint.")
-    return Outcome(JobState.FAILED, reason, error)
+def _says_no_more(executor: ExecutorFact | None, log: LogEvidence) -> bool:
+    """Whether nobody knows more of an end than that the process is gone."""
+    if executor is None:
+        return True
+    return executor.state is JobState.FAILED and executor.signal is None and not (log.memory or log.was_killed)
+
+
+def error_cause(error: JobError | None) -> Cause:
+    """What kind of failure a recorded error is."""
+    if error is None:
+        return Cause.RAISED
+    return _CAUSE_OF_ERROR.get(error.type, Cause.RAISED)
+
+
+def _judge_interrupted(record: AttemptRecord, executor: ExecutorFact | None) -> Outcome:
+    """The trainer was told to stop, and saved; who told it decides what the state is."""
+    saved = f"attempt {record.attempt} was interrupted and saved"
+    if executor is not None and executor.state in _CAUSE_OF_STATE:
+        return Outcome(executor.state, f"{saved}; {executor.words}", record.error, cause=_CAUSE_OF_STATE[executor.state])
+    if record.stopped_by == "time limit":
+        reason = f"{saved} before its time limit; {_words(executor)}"
+        return Outcome(JobState.TIMED_OUT, reason, record.error, cause=Cause.TIME_LIMIT)
+    return Outcome(JobState.PENDING, f"{saved}; submit again to go on", cause=Cause.INTERRUPTED)
+
+
+def _killed(detail: str, executor: ExecutorFact | None) -> Outcome:
+    signal = executor.signal if executor is not None and executor.signal else _SIGKILL
+    memory = f"; {executor.memory}" if executor is not None and executor.memory else ""
+    reason = f"killed: {detail}{memory}"
+    if executor is not None:
+        reason = f"killed (signal {signal}) by hand, or for memory without a trace: {executor.words}; {detail}{memory}"
+    return _failure("Killed", reason, "Run submit again: the job goes on from its last checkpoint.", Cause.KILLED)
 
 
 def _judge_without_record(witnesses: Witnesses) -> Outcome:
@@ -120,23 +229,45 @@ def _judge_without_record(witnesses: Witnesses) -> Outcome:
     if not witnesses.submitted:
         return Outcome(JobState.PENDING, "not submitted")
     if executor is None:
-        return Outcome(JobState.UNKNOWN, f"{_attempts(witnesses)}; {_words(executor)}")
+        return Outcome(JobState.UNKNOWN, f"{_attempts(witnesses)}; {_words(executor)}", cause=Cause.SILENCE)
     if executor.state is JobState.PENDING:
-        return Outcome(JobState.PENDING, executor.words)
+        return Outcome(JobState.PENDING, executor.words, cause=Cause.UNSTARTED)
     if not executor.state.is_bad or executor.state is JobState.UNKNOWN:
-        return Outcome(JobState.UNKNOWN, f"{_attempts(witnesses)}; {executor.words}")
-    return _ended(executor, _attempts(witnesses))
+        return Outcome(JobState.UNKNOWN, f"{_attempts(witnesses)}; {executor.words}", cause=_silence(executor))
+    return _ended(executor, witnesses.log, _attempts(witnesses))
 
 
 def _attempts(witnesses: Witnesses) -> str:
+    if isinstance(witnesses.record, AttemptRecord) and is_earlier(witnesses.record, witnesses.newest_submission):
+        return f"attempt {witnesses.record.attempt} was of an earlier submission"
     return f"attempt {witnesses.attempts} left no record" if witnesses.attempts else "no attempt left a record"
 
 
-def _ended(executor: ExecutorFact, detail: str) -> Outcome:
+def _silence(executor: ExecutorFact | None) -> Cause:
+    return Cause.LOST if executor is not None and executor.is_lost else Cause.SILENCE
+
+
+def _ended(executor: ExecutorFact, log: LogEvidence, detail: str, *, has_begun: bool = False) -> Outcome:
+    """The executor says that it ended badly, and the node left no end: with what the log and the steps say."""
+    if executor.state is JobState.FAILED and log.memory:
+        reason = f"out of memory: the node says {log.memory!r}; {executor.words}; {detail}"
+        return _out_of_memory(reason)
+    if executor.state is JobState.OUT_OF_MEMORY:
+        return _out_of_memory(f"{executor.words}; {detail}")
+    if executor.state is JobState.FAILED and (executor.signal == _SIGKILL or log.was_killed):
+        return _killed(detail, executor)
     reason = f"{executor.words}; {detail}"
-    return Outcome(
-        executor.state, reason, JobError(type=executor.state.value, message=reason, hint="Read the job's log, then submit again.")
-    )
+    if executor.state is JobState.FAILED:
+        said = f"; its log ends with {log.last_words!r}" if log.last_words else ""
+        cause = Cause.KILLED if has_begun else Cause.ENVIRONMENT
+        return _failure("NodeError", f"{reason}{said}", "Read the job's log, then submit again.", cause)
+    cause = _CAUSE_OF_STATE.get(executor.state, Cause.SILENCE)
+    return _failure(executor.state.value, reason, "Read the job's log, then submit again.", cause, executor.state)
+
+
+def _out_of_memory(reason: str) -> Outcome:
+    hint = "Ask for more resources.mem; retry does so by itself."
+    return _failure("OutOfMemory", reason, hint, Cause.HOST_MEMORY, JobState.OUT_OF_MEMORY)
 
 
 def _words(executor: ExecutorFact | None) -> str:

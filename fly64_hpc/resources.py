@@ -49,6 +49,12 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _as_memory(value: object) -> object:
+    """Slurm reads `16g` and `16G` alike."""
+    text = _as_text(value)
+    return text.upper() if isinstance(text, str) else text
+
+
 def _one_line(value: str) -> str:
     if "\n" in value or "\r" in value:
         raise ValueError("must be one line")
@@ -61,8 +67,21 @@ def _checked_time(value: object) -> str:
 
 
 Name = Annotated[str, BeforeValidator(_as_text), Field(pattern=r"^[^\s'\"`$]+$")]
-Memory = Annotated[str, BeforeValidator(_as_text), Field(pattern=r"^\d+[KMGT]?B?$")]
+Memory = Annotated[str, BeforeValidator(_as_memory), Field(pattern=r"^\d+[KMGT]?B?$")]
 Line = Annotated[str, BeforeValidator(_as_text), BeforeValidator(_one_line)]
+
+
+class RetryLimits(BaseModel):
+    """How far the collector job and `retry` may go on their own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    budget: Annotated[int, Field(ge=0, le=100)] = 3
+    """Times that one job may be submitted again after a submit by hand."""
+    mem_factor: Annotated[float, Field(gt=1, le=10)] = 1.5
+    """A job that ran out of its node's memory asks for so many times as much."""
+    mem_cap: Memory | None = "64G"
+    """But never for more than this; null asks for no more memory at all."""
 
 
 class Resources(BaseModel):
@@ -71,29 +90,84 @@ class Resources(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     partition: Name | None = None
-    cpu_partition: Name | None = None
-    """Where jobs that need no GPU go: making the datasets."""
     account: Name | None = None
     qos: Name | None = None
     constraint: Name | None = None
+    exclude: tuple[Name, ...] = ()
+    """Nodes that no job may go to."""
     time: Annotated[str, BeforeValidator(_checked_time)] = "04:00:00"
     """Time limit of one job: minutes, `hours:minutes:seconds`, `days-hours:minutes:seconds`, or `4h`."""
     gpus_per_node: Annotated[int, Field(ge=0, le=64)] = 1
-    gpu_request: Annotated[str, Field(pattern="^(gpus-per-node|gres)$")] = "gpus-per-node"
-    """How the site wants GPUs asked for: `--gpus-per-node=1` or `--gres=gpu:1`."""
+    gpu_type: Name | None = None
+    """The site's word for a kind of GPU, as `a100`; asks `--gpus-per-node=a100:1`."""
+    gres: Name | None = None
+    """GPUs in the site's own words, as `gpu:a100:1`, instead of gpus_per_node and gpu_type."""
     cpus_per_task: Annotated[int, Field(ge=1, le=1024)] = 4
     mem: Memory | None = "8G"
     """Memory of a node, as `8G`; null leaves it to the site."""
     array_parallelism: Annotated[int, Field(ge=1)] = 256
-    """Jobs of a study that may run at the same time."""
+    """Jobs of a submission that may run at the same time, all its arrays together."""
     signal_delay_s: Annotated[int, Field(ge=1)] = 120
-    """Seconds of warning before the time limit."""
+    """Seconds of warning before the time limit. Slurm may give up to 60 more."""
     setup: tuple[Line, ...] = ()
     """Shell lines that prepare the node, such as `module load python`; the job ends if one fails."""
     env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Line] = {}
     """Environment variables of the job."""
+    cpu_partition: Name | None = None
+    """Where the jobs that need no GPU go, which make the datasets and collect; null sends them to `partition`."""
+    cpu_account: Name | None = None
+    """The account of those jobs; null means `account`."""
+    cpu_qos: Name | None = None
+    """The QOS of those jobs; null means `qos`."""
+    cpu_constraint: Name | None = None
+    """The constraint of those jobs; null means none."""
+    cpu_mem: Memory | None = None
+    """The memory of those jobs; null means `mem`."""
+    cpu_time: Annotated[str, BeforeValidator(_checked_time)] = "01:00:00"
+    """The time limit of those jobs."""
+    retry: RetryLimits = RetryLimits()
 
     @property
     def time_limit_min(self) -> int:
         """The time limit in whole minutes."""
         return time_limit_min(self.time)
+
+    @property
+    def gpu_request(self) -> dict[str, str]:
+        """The GPUs of a job as an option of sbatch and its value; empty where it wants none."""
+        if self.gres is not None:
+            return {"gres": self.gres}
+        if self.gpus_per_node == 0:
+            return {}
+        kind = "" if self.gpu_type is None else f"{self.gpu_type}:"
+        return {"gpus_per_node": f"{kind}{self.gpus_per_node}"}
+
+    def without_gpus(self) -> "Resources":
+        """What a job that needs no GPU asks for: making the datasets, collecting."""
+        return self.model_copy(
+            update={
+                "partition": self.cpu_partition or self.partition,
+                "account": self.cpu_account or self.account,
+                "qos": self.cpu_qos or self.qos,
+                "constraint": self.cpu_constraint,
+                "mem": self.cpu_mem or self.mem,
+                "time": self.cpu_time,
+                "gpus_per_node": 0,
+                "gpu_type": None,
+                "gres": None,
+            }
+        )
+
+
+def more_memory(mem: str, factor: float, cap: str) -> str | None:
+    """`mem` times `factor`, in whole MiB and at most `cap`; None where that is no more."""
+    asked = min(math.ceil(memory_mib(mem) * factor), math.floor(memory_mib(cap)))
+    return f"{asked}M" if asked > memory_mib(mem) else None
+
+
+def memory_mib(mem: str) -> float:
+    """An amount of memory as Slurm reads it, in MiB: `8G`, `500M`, or megabytes without a unit."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGTP]?)B?[nc]?", mem)
+    if match is None:
+        raise ValueError(f"{mem!r} is no amount of memory")
+    return float(match[1]) * 1024.0 ** ("KMGTP".index(match[2] or "M") - 1)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from fly64_hpc.collector import JobView, StudyView, look
 from fly64_hpc.command_line import Output, VerbParser, add_directory_flags, run_verb, study_paths
+from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.watching import last_epoch, summary_line
 
 EXAMPLES = ("--study-dir outputs/fly64_demo", "--study configs/fly64_demo.yaml --json")
@@ -40,8 +41,10 @@ def main(argv: Sequence[str]) -> int:
     add_directory_flags(parser)
     arguments = parser.parse_args(argv)
     output = Output(arguments.json)
-    view = look(study_paths(arguments))
-    for line in (*view.problems, *table(view), summary_line(view)):
+    calls = SlurmCalls()
+    view = look(study_paths(arguments), calls)
+    called = [calls.summary()] if calls.counts else []
+    for line in (*view.problems, *table(view), summary_line(view), *called):
         output.say(line)
     rows = [dict(zip(HEADINGS, row(job), strict=True)) for job in view.jobs]
     output.result({"study": view.study.design.study, "study_dir": str(view.paths.root), "jobs": rows})

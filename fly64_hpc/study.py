@@ -1,7 +1,7 @@
 """StudyDesign: one YAML file as a frozen, checked value, and what makes two of them the same study."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import AfterValidator
 
@@ -84,6 +84,22 @@ class StudyDesign(Strict):
             subsampling_seed=design.seeds.subsampling,
             grouping_seed=design.seeds.grouping,
         )
+
+
+class ResolvedStudy(Protocol):
+    """A study with the digest of its base file, freshly loaded or as its directory holds it."""
+
+    @property
+    def design(self) -> StudyDesign:
+        """The study."""
+
+    @property
+    def base_sha256(self) -> str | None:
+        """The digest of the file that its base names."""
+
+    @property
+    def sha256(self) -> str:
+        """The study's digest."""
 
 
 def changed_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

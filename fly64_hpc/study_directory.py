@@ -79,6 +79,12 @@ def refuse_other_version(paths: StudyPaths, loaded: LoadedStudy) -> None:
         )
 
 
+def holds_work(paths: StudyPaths) -> bool:
+    """Whether anything was made of the study: a dataset, or an attempt at a job."""
+    made = (paths.data.glob("phase_c/*/record.json"), paths.training.glob("**/attempts/*/result.json"))
+    return any(True for files in made for _ in files)
+
+
 def find_job(paths: StudyPaths, job_id: str) -> TrainingJob:
     """The job of the stored study that an id means.
 

@@ -1,37 +1,100 @@
-"""Submissions: who was asked to run which jobs. The submitter writes its intent before it asks, and the answer after."""
+"""Submissions: who was asked to run which jobs. The submitter writes its intent before it asks, and each answer after.
+
+Whoever holds a study's submit lock is its only submitter, so what an earlier one left as intended can be looked up and finished.
+"""
 
 import fcntl
-import os
-from collections.abc import Iterator, Sequence
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
+
+from pydantic import Field
 
 from fly64_hpc.errors import RequestError
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import Record, now_utc, read_record
 from fly64_hpc.process_identity import ProcessIdentity, this_process
-from ptycho_torch.npz_contract import sha256_json
+from fly64_hpc.resources import Resources
 
 ExecutorName = Literal["slurm", "local", "debug"]
+PartKind = Literal["data", "train", "collect"]
+LOCK_POLL_S = 0.2
+_HELD_HERE: set[Path] = set()
+"""The studies whose submit lock this process holds."""
+PATIENCE_S = 2.0
+"""How long another submitter may hold the lock before a person is told."""
+
+
+class Part(Record):
+    """What one call of sbatch hands over: the dataset job, an array of trainings, or the collector job."""
+
+    kind: PartKind
+    tag: str
+    """The name of the Slurm job: nothing else has it, so it finds the job where the id is not known, or known no longer."""
+    state: Literal["intended", "submitted", "refused"] = "intended"
+    jobs: tuple[str, ...] = ()
+    """Job ids; the index in this list is the array index."""
+    resources: Resources
+    throttle: int = 1
+    after_ok: tuple[int, ...] = ()
+    """Parts that must have succeeded before."""
+    after_any: tuple[int, ...] = ()
+    """Parts that must have ended before, however they did."""
+    replaces: int | None = None
+    """The part that Slurm had no room for, of which this is a half."""
+    delay_s: int = 0
+    scheduler_job_id: str | None = None
 
 
 class Submission(Record):
-    """One call of an executor."""
+    """What one `submit`, or one round of retries, hands to an executor."""
 
     number: int
+    origin: Literal["submit", "retry"] = "submit"
     tag: str
-    """A name that the scheduler keeps with the jobs, to find them by."""
     executor: ExecutorName
-    state: Literal["intended", "submitted"]
+    state: Literal["intended", "submitted", "refused"]
+    """`submitted` once every part of it is with the executor; `refused` where nothing of it is."""
     created_utc: str
     jobs: tuple[str, ...]
-    """Job ids; in an array, the index in this list is the array index."""
     filters: dict[str, list[Any]]
-    resources: dict[str, Any]
+    resources: Resources
     scratch: str
     submitter: ProcessIdentity
     scheduler_job_id: str | None = None
+    """The supervisor's process id; the parts of a submission to Slurm have ids of their own."""
+    parts: tuple[Part, ...] = ()
+    reasons: dict[str, str] = Field(default_factory=dict)
+    """Why each job is tried again, in a round of retries."""
+
+    def task(self, job_id: str) -> tuple[Part, int] | None:
+        """The part that holds a job, and its index there."""
+        for part in self.parts:
+            if part.state != "refused" and job_id in part.jobs:
+                return part, part.jobs.index(job_id)
+        return None
+
+    def standing(self, indices: Sequence[int]) -> list[Part]:
+        """The parts that stand for those asked for: themselves, or what they were split into."""
+        found: list[Part] = []
+        for index in indices:
+            if self.parts[index].state == "refused":
+                found += self.standing([number for number, part in enumerate(self.parts) if part.replaces == index])
+            else:
+                found.append(self.parts[index])
+        return found
+
+
+class DatasetJobRecord(Record):
+    """What the dataset job of a submission says of itself."""
+
+    state: Literal["running", "succeeded", "failed"]
+    process: ProcessIdentity
+    error: str = ""
 
 
 class SupervisorRecord(Record):
@@ -50,51 +113,38 @@ def new_submission(
     executor: ExecutorName,
     jobs: Sequence[str],
     filters: dict[str, list[Any]],
-    resources: dict[str, Any],
+    resources: Resources,
     scratch: Path,
-    submitter: ProcessIdentity,
+    origin: Literal["submit", "retry"] = "submit",
+    reasons: dict[str, str] | None = None,
 ) -> Submission:
-    """Record the intent to submit; the number is claimed by creating the file, so two submitters never share one."""
-    paths.submissions.mkdir(parents=True, exist_ok=True)
-    number = _claim_number(paths)
-    submission = Submission(
+    """A submission with a number of its own; it is not yet on the disk."""
+    number = next_number(paths)
+    return Submission(
         number=number,
-        tag=submission_tag(paths, number),
+        origin=origin,
+        tag=f"{paths.root.name}-{number:04d}-{secrets.token_hex(4)}",
         executor=executor,
         state="intended",
         created_utc=now_utc(),
         jobs=tuple(jobs),
         filters=filters,
         resources=resources,
-        scratch=str(scratch / f"{number:04d}"),
-        submitter=submitter,
+        scratch=str(submission_scratch(scratch, number)),
+        submitter=this_process(),
+        reasons=reasons or {},
     )
-    submission.write(paths.submission(number))
-    return submission
 
 
-def submission_tag(paths: StudyPaths, number: int) -> str:
-    """The name that the scheduler keeps for a submission: readable, and another one for another study directory."""
-    return f"{paths.root.name}-{number:04d}-{sha256_json(str(paths.root))[:8]}"
+def submission_scratch(scratch: Path, number: int) -> Path:
+    """Where the scripts and the output of a submission go."""
+    return scratch / f"{number:04d}"
 
 
 def next_number(paths: StudyPaths) -> int:
     """The number that the next submission will have."""
-    return max(submission_numbers(paths), default=0) + 1
-
-
-def _claim_number(paths: StudyPaths) -> int:
-    while True:
-        number = next_number(paths)
-        try:
-            os.close(os.open(paths.submission(number), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise RequestError(
-                f"{paths.submissions} cannot be written: {error.strerror}.", hint="Choose another --output-root."
-            ) from None
-        return number
+    used = [int(match[0]) for file in paths.submissions.glob("[0-9]*.json") if (match := re.match(r"\d+", file.name))]
+    return max(used, default=0) + 1
 
 
 def submission_numbers(paths: StudyPaths) -> list[int]:
@@ -105,15 +155,20 @@ def submission_numbers(paths: StudyPaths) -> list[int]:
 
 
 def read_submissions(paths: StudyPaths) -> list[Submission]:
-    """Every submission of a study, oldest first; one that was claimed and not yet written is left out."""
-    files = [paths.submission(number) for number in submission_numbers(paths)]
-    return [read_record(file, Submission) for file in files if file.stat().st_size]
+    """Every submission of a study, oldest first."""
+    return [read_record(paths.submission(number), Submission) for number in submission_numbers(paths)]
 
 
 def read_supervisor(paths: StudyPaths, number: int) -> SupervisorRecord | None:
     """What the supervisor of a local submission says, where it has said anything."""
     file = paths.supervisor(number)
     return read_record(file, SupervisorRecord) if file.exists() else None
+
+
+def read_dataset_job(paths: StudyPaths, number: int) -> DatasetJobRecord | None:
+    """What the dataset job of a submission says, where it has said anything."""
+    file = paths.dataset_job(number)
+    return read_record(file, DatasetJobRecord) if file.exists() else None
 
 
 class Ledger:
@@ -138,9 +193,69 @@ class Ledger:
 
 
 @contextmanager
-def submitting(paths: StudyPaths) -> Iterator[None]:
-    """One submitter of a study at a time looks what is open and records what it will submit."""
-    paths.submissions.mkdir(parents=True, exist_ok=True)
-    with (paths.submissions / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def submitting(paths: StudyPaths, say: Callable[[str], None] = lambda _: None) -> Iterator[int]:
+    """Be the only submitter of a study; yields the lock's file descriptor.
+
+    A child that is given the descriptor keeps the lock when this process is killed.
+
+    Raises
+    ------
+    RequestError
+        The study directory cannot be written, or its file system knows no locks.
+    """
+    with _open_lock(paths) as lock:
+        _wait_for_lock(paths, lock.fileno(), say)
+        _HELD_HERE.add(paths.root)
+        try:
+            yield lock.fileno()
+        finally:
+            _HELD_HERE.discard(paths.root)
+
+
+def _open_lock(paths: StudyPaths) -> TextIO:
+    try:
+        paths.submissions.mkdir(parents=True, exist_ok=True)
+        return _lock_file(paths).open("w")
+    except OSError as error:
+        raise RequestError(
+            f"{paths.submissions} cannot be written: {error.strerror}.", hint="Choose another --output-root."
+        ) from None
+
+
+def _wait_for_lock(paths: StudyPaths, lock: int, say: Callable[[str], None]) -> None:
+    started = time.monotonic()
+    said = False
+    try:
+        while not _lock(lock, fcntl.LOCK_EX):
+            if not said and time.monotonic() - started > PATIENCE_S:
+                say("another submit of this study is at work; waiting for it")
+                said = True
+            time.sleep(LOCK_POLL_S)
+    except OSError as error:
+        raise RequestError(
+            f"{paths.submissions} cannot be locked: {error.strerror}.",
+            hint="Choose an --output-root on a file system that knows locks.",
+        ) from None
+
+
+def somebody_submits(paths: StudyPaths) -> bool:
+    """Whether a submitter of the study other than this process is at work now."""
+    if paths.root in _HELD_HERE:
+        return False
+    try:
+        with _lock_file(paths).open("r") as lock:
+            return not _lock(lock.fileno(), fcntl.LOCK_SH)
+    except OSError:
+        return False
+
+
+def _lock_file(paths: StudyPaths) -> Path:
+    return paths.submissions / ".lock"
+
+
+def _lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -4,8 +4,8 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fly64_hpc import datasets
 from fly64_hpc.collector import StudyView, collect, look
@@ -20,17 +20,19 @@ from fly64_hpc.command_line import (
     new_study_paths,
     run_verb,
 )
-from fly64_hpc.datasets import ExternalRoots, JobData, PreparedData
-from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, RequestError, SchedulerError
-from fly64_hpc.handing_over import hand_over, record_intent
-from fly64_hpc.job_matrix import JobFilter, TrainingJob, job_config, job_matrix, select
+from fly64_hpc.dataset_job import have_data, write_jobs
+from fly64_hpc.datasets import Condition, ExternalRoots, JobData, PreparedData
+from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, RequestError, SchedulerError, StudyChangedError
+from fly64_hpc.handing_over import Submitter, study_scratch, to_this_machine, to_this_process
+from fly64_hpc.job_matrix import JobFilter, TrainingJob, job_matrix, select
 from fly64_hpc.job_paths import StudyPaths
-from fly64_hpc.job_record import JobSpec
+from fly64_hpc.job_record import read_skipped_views
 from fly64_hpc.job_state import JobState
 from fly64_hpc.plan import plan, plan_lines
-from fly64_hpc.study_directory import refuse_other_version, write_study
+from fly64_hpc.slurm.calls import SlurmCalls, slurm_is_here
+from fly64_hpc.study_directory import holds_work, refuse_other_version, write_study
 from fly64_hpc.study_loading import LoadedStudy
-from fly64_hpc.submissions import ExecutorName, submitting
+from fly64_hpc.submissions import ExecutorName, Submission, new_submission, submitting
 from fly64_hpc.watching import say_study, watch
 
 EXAMPLES = ("--partition gpu", "--study configs/fly64_demo.yaml --executor local --dose 1000 --view baseline --wait")
@@ -60,45 +62,86 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Run the verb; its exit code is returned."""
     arguments = parser().parse_args(argv)
-    output = Output(arguments.json)
+    output, calls = Output(arguments.json), SlurmCalls()
     loaded = loaded_study(arguments)
     selection = job_filter(arguments)
     jobs = select(job_matrix(loaded.design), selection)
     paths = new_study_paths(arguments, loaded)
-    refuse_other_version(paths, loaded)
+    _refuse_other_version(paths, loaded, calls)
     external = datasets.external_data(loaded, jobs, ExternalRoots(arguments.phase_c_root, arguments.phase_d_root))
     if arguments.print_only:
-        meant: ExecutorName = "slurm" if arguments.executor == "auto" else arguments.executor
-        return _print_plan(output, plan(paths, loaded, open_jobs(paths, jobs), meant))
+        return _print_plan(arguments, output, paths, loaded, jobs, external)
+    request = _Request(paths, loaded, jobs, selection, external, output, calls)
     executor = choose_executor(arguments.executor)
     _refuse_unwritable(paths)
     if not _confirmed(arguments, jobs, executor):
         raise RequestError("Nothing was submitted.", hint="Answer y, or add --yes.")
-    prepared = datasets.prepare_data(paths, loaded, jobs, external, output.say)
-    able = _write_jobs(paths, loaded, jobs, prepared)
-    _submit_open_jobs(paths, loaded, able, selection, executor, output)
+    if executor == "slurm":
+        request.to_slurm()
+    else:
+        request.to_this_machine(executor)
     if arguments.wait and executor != "debug":  # debug has waited already
-        watch(paths, output)
-    return _finish(paths, output, jobs, is_over=arguments.wait or executor == "debug")
+        watch(paths, output, calls)
+    return _finish(request, is_over=arguments.wait or executor == "debug")
 
 
-def _submit_open_jobs(
-    paths: StudyPaths,
-    loaded: LoadedStudy,
-    able: Sequence[TrainingJob],
-    selection: JobFilter,
-    executor: ExecutorName,
-    output: Output,
-) -> None:
-    with submitting(paths):
-        todo = [job.job_id for job in open_jobs(paths, able)]
-        submission = record_intent(paths, loaded, todo, selection, executor) if todo else None
-    output.say(f"{len(todo)} jobs to submit, {len(able) - len(todo)} succeeded or at work already")
-    if submission is not None:
-        output.say(hand_over(paths, loaded, submission))
+@dataclass(frozen=True)
+class _Request:
+    """What was asked for."""
+
+    paths: StudyPaths
+    loaded: LoadedStudy
+    jobs: Sequence[TrainingJob]
+    selection: JobFilter
+    external: dict[Condition, JobData]
+    output: Output
+    calls: SlurmCalls
+
+    def to_slurm(self) -> None:
+        """Submit to Slurm; datasets that are missing are made there, by a job of their own."""
+        with submitting(self.paths, self.output.say) as lock:
+            submitter = Submitter(self.paths, lock, self.calls, self.output.say)
+            submitter.adopt()
+            write_study(self.paths, self.loaded)
+            if self.external:
+                write_jobs(self.paths, self.loaded, self.jobs, PreparedData(self.external, []))
+            todo = [job for job in open_jobs(self.paths, self.jobs, self.calls) if not _is_skipped(self.paths, job)]
+            self._say_todo(todo, self.jobs)
+            if todo:
+                requests = [(job.job_id, self.loaded.design.resources) for job in todo]
+                makes_data = needs_data(self.paths, self.loaded, todo, self.external)
+                submitter.to_slurm(self._submission(todo, "slurm"), requests, makes_data=makes_data)
+
+    def to_this_machine(self, executor: ExecutorName) -> None:
+        """Make what data is missing, then run the jobs through a supervisor, or in this process."""
+        prepared = datasets.prepare_data(self.paths, self.loaded, self.jobs, self.external, self.output.say)
+        write_study(self.paths, self.loaded)
+        able = write_jobs(self.paths, self.loaded, self.jobs, prepared)
+        with submitting(self.paths, self.output.say):
+            todo = open_jobs(self.paths, able, self.calls)
+            submission = self._submission(todo, executor)
+            if todo:
+                submission.write(self.paths.submission(submission.number))
+        self._say_todo(todo, able)
+        if todo:
+            hand = to_this_machine if executor == "local" else to_this_process
+            self.output.say(hand(self.paths, submission))
+
+    def _submission(self, todo: Sequence[TrainingJob], executor: ExecutorName) -> Submission:
+        return new_submission(
+            self.paths,
+            executor=executor,
+            jobs=[job.job_id for job in todo],
+            filters=self.selection.as_dict(),
+            resources=self.loaded.design.resources,
+            scratch=study_scratch(self.paths, self.loaded.design.study, self.loaded.sha256),
+        )
+
+    def _say_todo(self, todo: Sequence[TrainingJob], able: Sequence[TrainingJob]) -> None:
+        self.output.say(f"{len(todo)} jobs to submit, {len(able) - len(todo)} succeeded or at work already")
 
 
-def open_jobs(paths: StudyPaths, jobs: Sequence[TrainingJob]) -> list[TrainingJob]:
+def open_jobs(paths: StudyPaths, jobs: Sequence[TrainingJob], calls: SlurmCalls) -> list[TrainingJob]:
     """The jobs that have neither succeeded nor anybody at work on them.
 
     Raises
@@ -108,15 +151,26 @@ def open_jobs(paths: StudyPaths, jobs: Sequence[TrainingJob]) -> list[TrainingJo
     """
     if not paths.study.exists():
         return list(jobs)
-    view = look(paths)
-    known = {job.job.job_id: job for job in view.jobs}
+    view = look(paths, calls)
+    outcomes = {job.job.job_id: job.outcome for job in view.jobs}
     for job in jobs:
-        if job.job_id in known and view.may_be_running_unseen(known[job.job_id]):
+        if job.job_id in view.unheard and outcomes[job.job_id].is_live:
             raise SchedulerError(
-                f"{job.job_id} may be running: {known[job.job_id].outcome.reason}; {'; '.join(view.problems)}.",
-                hint="Submit again when squeue answers.",
+                f"{job.job_id} may be running: {outcomes[job.job_id].reason}.", hint="Submit again when squeue answers."
             )
-    return [job for job in jobs if job.job_id not in known or known[job.job_id].outcome.may_be_submitted]
+    return [job for job in jobs if job.job_id not in outcomes or outcomes[job.job_id].may_be_submitted]
+
+
+def needs_data(paths: StudyPaths, loaded: LoadedStudy, jobs: Sequence[TrainingJob], external: dict[Condition, JobData]) -> bool:
+    """Whether the datasets of any of the jobs must be made first."""
+    inside = [job for job in jobs if (job.dose_photons, job.view) not in external]
+    return not all(have_data(paths, loaded, job) for job in inside)
+
+
+def _is_skipped(paths: StudyPaths, job: TrainingJob) -> bool:
+    """Whether its view could not be made: a study stays the same, so trying again would only cost a queue."""
+    skipped = {(view["dose"], view["view"]) for view in read_skipped_views(paths.skip_summary)}
+    return (job.dose_photons, job.view) in skipped
 
 
 def choose_executor(name: str) -> ExecutorName:
@@ -129,24 +183,41 @@ def choose_executor(name: str) -> ExecutorName:
     """
     if name in ("local", "debug"):
         return "local" if name == "local" else "debug"
-    from fly64_hpc.executors.slurm import require_slurm, slurm_is_here
-
-    if name == "auto" and not slurm_is_here():
+    if not slurm_is_here():
+        asked = "so --executor auto finds no Slurm" if name == "auto" else "which --executor slurm needs"
         raise SchedulerError(
-            "There is no sbatch on the PATH of this machine, so --executor auto finds no Slurm.",
+            f"There is no sbatch on the PATH of this machine, {asked}.",
             hint="Run here with --executor local, or submit from a login node of the cluster.",
         )
-    require_slurm()
     return "slurm"
 
 
-def _print_plan(output: Output, planned: dict[str, Any]) -> int:
+def _print_plan(
+    arguments: argparse.Namespace,
+    output: Output,
+    paths: StudyPaths,
+    loaded: LoadedStudy,
+    jobs: Sequence[TrainingJob],
+    external: dict[Condition, JobData],
+) -> int:
+    executor: ExecutorName = "slurm" if arguments.executor == "auto" else arguments.executor
+    todo = open_jobs(paths, jobs, SlurmCalls())
+    planned = plan(paths, loaded, todo, executor, makes_data=needs_data(paths, loaded, todo, external))
     if output.as_json:
         output.result(planned)
     else:
         for line in plan_lines(planned):
             output.say(line)
     return EXIT_OK
+
+
+def _refuse_other_version(paths: StudyPaths, loaded: LoadedStudy, calls: SlurmCalls) -> None:
+    """As `refuse_other_version`; but a study of which nothing was ever made, as its dataset job failed, may be mended."""
+    try:
+        refuse_other_version(paths, loaded)
+    except StudyChangedError:
+        if holds_work(paths) or look(paths, calls).is_live():
+            raise
 
 
 def _refuse_unwritable(paths: StudyPaths) -> None:
@@ -168,29 +239,14 @@ def _confirmed(arguments: argparse.Namespace, jobs: Sequence[TrainingJob], execu
     return sys.stdin.readline().lower() in ("\n", "y\n", "yes\n")
 
 
-def _write_jobs(paths: StudyPaths, loaded: LoadedStudy, jobs: Sequence[TrainingJob], prepared: PreparedData) -> list[TrainingJob]:
-    """Write study.json and each job's job.json; the jobs that have data are returned."""
-    write_study(paths, loaded)
-    datasets.write_skip_summary(paths, prepared)
-    able = [job for job in jobs if (job.dose_photons, job.view) in prepared.data]
-    for job in able:
-        job_spec(loaded, job, prepared.data[job.dose_photons, job.view]).write(paths.job(job).spec)
-    return able
-
-
-def job_spec(loaded: LoadedStudy, job: TrainingJob, data: JobData) -> JobSpec:
-    """What a job is, with the data that it reads."""
-    config = job_config(loaded.design, job, data.recipe_sha256)
-    return JobSpec(config=config, config_sha256=config.config_sha256(), train_data=data.train, test_data=data.test)
-
-
-def _finish(paths: StudyPaths, output: Output, asked: Sequence[TrainingJob], *, is_over: bool) -> int:
-    view = collect(paths)
+def _finish(request: _Request, *, is_over: bool) -> int:
+    view = collect(request.paths, request.calls)
+    output = request.output
     if is_over:
         _say_bundles(view, output)
-    say_study(view, output)
-    output.result({"study_dir": str(paths.root), "jobs": {job.job.job_id: job.outcome.state.value for job in view.jobs}})
-    return exit_code_of(view, asked) if is_over else EXIT_OK
+    say_study(view, output, request.calls)
+    output.result({"study_dir": str(request.paths.root), "jobs": {job.job.job_id: job.outcome.state.value for job in view.jobs}})
+    return exit_code_of(view, request.jobs) if is_over else EXIT_OK
 
 
 def exit_code_of(view: StudyView, asked: Sequence[TrainingJob]) -> int:

@@ -1,5 +1,6 @@
 """What the node runs: one attempt at one job. It gets a study directory and a job id, and reads the rest from JSON there."""
 
+import importlib
 import json
 import os
 import socket
@@ -10,6 +11,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from fly64_hpc.attempts import (
+    NewestAttempt,
+    claim_attempt,
+    earlier_checkpoints,
+    free_reserve,
+    publish,
+    publish_history,
+    publishing,
+    remove_earlier_checkpoints,
+)
 from fly64_hpc.errors import StudyDirectoryError
 from fly64_hpc.job_paths import JobPaths, StudyPaths
 from fly64_hpc.job_record import (
@@ -20,34 +31,47 @@ from fly64_hpc.job_record import (
     SchedulerIds,
     now_utc,
     proven_success,
-    read_attempt,
     read_record,
 )
 from fly64_hpc.process_identity import this_process
-from fly64_hpc.stop_signals import StopFlag
+from fly64_hpc.stop_signals import StopFlag, TimeLimit
 from fly64_hpc.study_directory import find_job
 from ptycho_torch.config import PtychoError
 from ptycho_torch.npz_contract import sha256_file, write_text
 
 SUBMISSION_VARIABLE = "FLY64_SUBMISSION"
 """The environment variable that tells an attempt which submission it belongs to."""
+TRAINER_VARIABLE = "FLY64_TRAINER"
+"""The environment variable that names another module than `ptycho_torch.pipeline`, with the same `train_job`."""
+SUPERSEDED = "a newer attempt"
 
 
 def run_job(study_dir: str, job_id: str) -> str:
-    """Make one attempt at a job and leave its record; the attempt's state is returned.
+    """Make one attempt at a job and leave its record; the attempt's state is returned. See `attempt_job`."""
+    record = attempt_job(study_dir, job_id)
+    return "succeeded" if record is None else record.state
 
-    A job that has succeeded already is left alone. Errors end in the record, not in an exception: only a damaged study directory
-    raises.
+
+def attempt_job(study_dir: str, job_id: str, limit: TimeLimit | None = None) -> AttemptRecord | None:
+    """Make one attempt at a job and leave its record, which is returned; None where the job has succeeded already.
+
+    Errors end in the record, not in an exception: only a damaged study directory raises.
     """
     study = StudyPaths(Path(study_dir))
     paths = study.job(find_job(study, job_id))
     spec = read_record(paths.spec, JobSpec)
-    if proven_success(paths, spec.config_sha256) is not None:
-        return "succeeded"
-    _refuse_second_attempt(paths)
-    number = _claim_attempt(paths)
+    with publishing(paths):
+        if proven_success(paths, spec.config_sha256) is not None:
+            return None
+        record = _begin(paths, spec)
+    with StopFlag() as stop:
+        ending = _Attempt(study, paths, spec, record.attempt, stop, limit).run()
+    return _end(paths, record, ending)
+
+
+def _begin(paths: JobPaths, spec: JobSpec) -> AttemptRecord:
     record = AttemptRecord(
-        attempt=number,
+        attempt=claim_attempt(paths),
         state="running",
         submission=int(os.environ.get(SUBMISSION_VARIABLE, "0")),
         config_sha256=spec.config_sha256,
@@ -55,12 +79,24 @@ def run_job(study_dir: str, job_id: str) -> str:
         scheduler=scheduler_ids(os.environ),
         started_utc=now_utc(),
     )
-    record.write(paths.result(number))
-    with StopFlag() as stop:
-        ending = _attempt(study, paths, spec, number, stop)
-    record = record.model_copy(update=ending | {"ended_utc": now_utc()})
-    record.write(paths.result(number))
-    return record.state
+    record.write(paths.result(record.attempt))
+    return record
+
+
+def _end(paths: JobPaths, record: AttemptRecord, ending: dict[str, Any]) -> AttemptRecord:
+    """Publish what succeeded, and write the record's end, both before anybody can begin another attempt."""
+    free_reserve(paths, record.attempt)
+    with publishing(paths):
+        if ending["state"] == "succeeded":
+            if NewestAttempt(paths, record.attempt).look():
+                publish(paths, record.attempt)
+            else:
+                ending = {"state": "interrupted", "stopped_by": SUPERSEDED}
+        ended = record.model_copy(update=ending | {"ended_utc": now_utc()})
+        ended.write(paths.result(record.attempt))
+    if ended.state == "succeeded":
+        remove_earlier_checkpoints(paths, record.attempt)
+    return ended
 
 
 def scheduler_ids(environment: Mapping[str, str]) -> SchedulerIds:
@@ -80,43 +116,64 @@ def scheduler_ids(environment: Mapping[str, str]) -> SchedulerIds:
     return SchedulerIds(executor=executor, job_id=str(os.getpid()), node=socket.gethostname(), gpus=len(gpus))
 
 
-def _refuse_second_attempt(paths: JobPaths) -> None:
-    for number in paths.attempt_numbers():
-        record = read_attempt(paths.result(number), number)
-        if isinstance(record, AttemptRecord) and record.state == "running" and record.process.is_alive():
-            raise StudyDirectoryError(
-                f"Attempt {number} at this job is still alive as process {record.process.pid} in {paths.root}.",
-                hint="Wait for it, or end that process.",
+class _Attempt:
+    """One attempt: trains, and says how it ended as fields of its record."""
+
+    def __init__(
+        self, study: StudyPaths, paths: JobPaths, spec: JobSpec, number: int, stop: StopFlag, limit: TimeLimit | None
+    ) -> None:
+        self._study = study
+        self._paths = paths
+        self._spec = spec
+        self._number = number
+        self._stop = stop
+        self._limit = limit
+        self._is_newest = NewestAttempt(paths, number)
+        self._say_progress = _progress_printer(spec)
+
+    def run(self) -> dict[str, Any]:
+        try:
+            return self._train(_pipeline())
+        except Exception as error:  # noqa: BLE001 - whatever it is, the record must say it
+            free_reserve(self._paths, self._number)
+            return {"state": "failed", "error": _job_error(self._study, self._paths.attempt(self._number), error)}
+
+    def _train(self, pipeline: Any) -> dict[str, Any]:
+        files = pipeline.TrainingFiles(
+            train_npz=_checked(self._study, self._spec.train_data),
+            test_npz=_checked(self._study, self._spec.test_data),
+            folder=self._paths.attempt(self._number),
+            checkpoints=self._paths.own_checkpoints(self._number),
+            earlier_checkpoints=earlier_checkpoints(self._paths, self._number),
+            log=self._paths.log,
+        )
+        try:
+            result = pipeline.train_job(
+                self._spec.config, files, attempt=self._number, report=self._report, should_stop=self._should_stop
             )
-
-
-def _claim_attempt(paths: JobPaths) -> int:
-    """Create the next attempt's folder; two attempts never share one."""
-    number = max(paths.attempt_numbers(), default=0)
-    while True:
-        number += 1
-        try:
-            paths.attempt(number).mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return number
-
-
-def _attempt(study: StudyPaths, paths: JobPaths, spec: JobSpec, number: int, stop: StopFlag) -> dict[str, Any]:
-    """Train, and say how it ended as fields of the record."""
-    try:
-        from ptycho_torch import pipeline  # the node alone pays for torch
-
-        train_npz, test_npz = (_checked(study, data) for data in (spec.train_data, spec.test_data))
-        files = pipeline.TrainingFiles(train_npz=train_npz, test_npz=test_npz, folder=paths.root)
-        try:
-            result = pipeline.train_job(spec.config, files, attempt=number, report=_progress_printer(spec), should_stop=stop)
         except pipeline.Interrupted as interruption:
-            return {"state": "interrupted", "error": _job_error(study, paths.attempt(number), interruption)}
+            return self._interrupted(interruption)
         json.dumps(result, allow_nan=False)  # a result that is no number is no success
-    except Exception as error:  # noqa: BLE001 - whatever it is, the record must say it
-        return {"state": "failed", "error": _job_error(study, paths.attempt(number), error)}
-    return {"state": "succeeded", "result": result}
+        return {"state": "succeeded", "result": result, "first_step": result["first_step"]}
+
+    def _interrupted(self, interruption: Any) -> dict[str, Any]:
+        error = JobError(type="Interrupted", message=str(interruption), hint="Submit again: training goes on from there.")
+        stopped_by = self._stop.reason(self._limit) if self._stop() else SUPERSEDED
+        steps = {"first_step": interruption.first_step, "step": interruption.step}
+        return {"state": "interrupted", "error": error, "stopped_by": stopped_by, **steps}
+
+    def _should_stop(self) -> bool:
+        return self._stop() or not self._is_newest()
+
+    def _report(self, row: dict[str, Any]) -> None:
+        if row["event"] == "epoch" and self._is_newest():
+            publish_history(self._paths, self._number)
+        self._say_progress(row)
+
+
+def _pipeline() -> Any:
+    """What trains; the node alone pays for torch."""
+    return importlib.import_module(os.environ.get(TRAINER_VARIABLE, "ptycho_torch.pipeline"))
 
 
 def _checked(study: StudyPaths, data: DataFile) -> Path:

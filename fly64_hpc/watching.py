@@ -10,24 +10,43 @@ from fly64_hpc.collector import JobView, StudyView, collect, look
 from fly64_hpc.command_line import Output
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_state import JobState
+from fly64_hpc.slurm.calls import SlurmCalls
 
 POLL_S = 0.5
 PLAIN_PERIOD_S = 10.0
 COLLECT_PERIOD_S = 15.0
-SLURM_POLL_S = 15.0
-"""Between calls of squeue: often enough to see a job end, seldom enough for the scheduler."""
+FIRST_SLURM_POLL_S, LONGEST_SLURM_POLL_S = 5.0, 60.0
+"""Between calls of Slurm: often enough to see a job end, seldom enough for the scheduler, and below half of any MinJobAge."""
+LONGEST_SILENCE_S = 300.0
+"""Between calls of a Slurm that does not answer."""
 
 
-def watch(paths: StudyPaths, output: Output) -> None:
+class Pause:
+    """Waits longer each time, until something has changed."""
+
+    def __init__(self) -> None:
+        self._next_s = FIRST_SLURM_POLL_S
+
+    def wait(self, *, longest_s: float = LONGEST_SILENCE_S) -> None:
+        """Wait, and next time half as long again, up to `longest_s`."""
+        time.sleep(min(self._next_s, longest_s))
+        self._next_s = min(1.5 * self._next_s, longest_s)
+
+    def start_over(self) -> None:
+        """Be quick again: something has changed."""
+        self._next_s = FIRST_SLURM_POLL_S
+
+
+def watch(paths: StudyPaths, output: Output, calls: SlurmCalls) -> None:
     """Return when nobody is at work on the study any more; meanwhile say what happens and keep the manifest up to date."""
     if sys.stderr.isatty() and not output.as_json:
-        _watch_live(paths)
+        _watch_live(paths, calls)
     else:
-        _watch_plainly(paths, output.say)
+        _watch_plainly(paths, output.say, calls)
 
 
-def say_study(view: StudyView, output: Output) -> None:
-    """Say what became of a study: problems, bad jobs with their reasons, the counts."""
+def say_study(view: StudyView, output: Output, calls: SlurmCalls) -> None:
+    """Say what became of a study: problems, bad jobs with their reasons, the counts, and how often Slurm was asked."""
     for problem in view.problems:
         output.say(f"warning: {problem}")
     for job in view.jobs:
@@ -35,26 +54,44 @@ def say_study(view: StudyView, output: Output) -> None:
             output.say(f"{job.job.job_id}: {job.outcome.state.value}: {job.outcome.reason}")
     output.say(summary_line(view))
     output.say(f"manifest: {view.paths.manifest}")
+    if calls.counts:
+        output.say(calls.summary())
 
 
-def _views(paths: StudyPaths) -> Iterator[StudyView]:
+def _views(paths: StudyPaths, calls: SlurmCalls) -> Iterator[StudyView]:
     """The study again and again, until no job is live."""
     collected_at = 0.0
+    states: list[JobState] = []
+    pause = Pause()
     while True:
         is_due = time.monotonic() - collected_at > COLLECT_PERIOD_S
-        view = collect(paths) if is_due else look(paths)
+        view = collect(paths, calls) if is_due else look(paths, calls)
         collected_at = time.monotonic() if is_due else collected_at
         yield view
         if not view.is_live():
             return
-        by_slurm = any(job.is_with_slurm for job in view.jobs if job.outcome.is_live)
-        time.sleep(SLURM_POLL_S if by_slurm else POLL_S)
+        before, states = states, [job.outcome.state for job in view.jobs]
+        if before != states:
+            pause.start_over()
+        _wait(view, pause)
 
 
-def _watch_plainly(paths: StudyPaths, say: Callable[[str], None]) -> None:
+def _wait(view: StudyView, pause: Pause) -> None:
+    by_slurm = view.open_parts or any(job.is_with_slurm for job in view.jobs if job.outcome.is_live)
+    if by_slurm:
+        pause.wait(longest_s=LONGEST_SILENCE_S if view.unheard else LONGEST_SLURM_POLL_S)
+    else:
+        time.sleep(POLL_S)
+
+
+def _watch_plainly(paths: StudyPaths, say: Callable[[str], None], calls: SlurmCalls) -> None:
     seen: dict[str, JobState] = {}
+    problems: tuple[str, ...] = ()
     said_at = time.monotonic()
-    for view in _views(paths):
+    for view in _views(paths, calls):
+        if view.problems and view.problems != problems:
+            say(f"warning: {'; '.join(view.problems)}{'; waiting' if view.unheard else ''}")
+        problems = view.problems
         for job in view.jobs:
             state = job.outcome.state
             if seen.get(job.job.job_id) is not state and (state is not JobState.PENDING or job.job.job_id in seen):
@@ -65,7 +102,7 @@ def _watch_plainly(paths: StudyPaths, say: Callable[[str], None]) -> None:
             say(summary_line(view))
 
 
-def _watch_live(paths: StudyPaths) -> None:
+def _watch_live(paths: StudyPaths, calls: SlurmCalls) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -78,7 +115,7 @@ def _watch_live(paths: StudyPaths) -> None:
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         tasks: dict[str, Any] = {}
-        for view in _views(paths):
+        for view in _views(paths, calls):
             for job in view.jobs:
                 if job.submission is None:
                     continue

@@ -7,9 +7,14 @@ One checkpoint is two files:
 
 The JSON is written last. Tensors without it do not exist, so a process that dies while writing costs nothing but that one
 checkpoint. No random state is kept: everything drawn is a function of seed, epoch and step.
+
+Each attempt at a job writes and prunes a folder of its own: an older attempt may still be alive and do the same. What a new one
+goes on from it adopts, so that its folder alone is enough.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ptycho_torch.atomic_files import replacing, sha256_file, write_json
+from ptycho_torch.atomic_files import link_file, replacing, sha256_file, write_json
 from ptycho_torch.errors import CheckpointError
 
 Warn = Callable[[str], None]
@@ -104,24 +109,16 @@ def save_checkpoint(folder: Path, progress: Progress, state: TrainingState, *, c
         The files cannot be written, as on a full disk.
     """
     path = tensors_path(folder, progress.step)
-    try:
-        with replacing(path) as file:
-            file.write(safetensors.torch.save(_flat(state)))
+    with _refusing(path):
         facts = CheckpointFacts(
             **dict(progress),
             val_loss=progress.history[-1].val_loss if progress.history else None,
             attempt=attempt,
             created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
             config_sha256=config_sha256,
-            sha256=sha256_file(path),
-            size_bytes=path.stat().st_size,
+            **_write_tensors(path, state),
         )
         write_json(path.with_suffix(".json"), facts.model_dump(mode="json"))
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be written: {error.strerror}.",
-            hint="The checkpoint before it is intact: make room and submit again, training goes on from there.",
-        ) from error
     return path
 
 
@@ -132,27 +129,50 @@ def tensors_path(folder: Path, step: int) -> Path:
 
 def list_checkpoints(folder: Path) -> list[CheckpointFacts]:
     """The facts of every checkpoint that has readable ones, by step; the tensors are not looked at."""
-    return sorted((facts for _, facts in _readable(folder)), key=lambda facts: facts.step)
+    return sorted(_readable(folder), key=lambda facts: facts.step)
 
 
-def newest_valid(folder: Path, config_sha256: str, warn: Warn) -> Checkpoint | None:
-    """The newest checkpoint of this very job whose tensors are intact.
+def newest_valid(folders: Sequence[Path], config_sha256: str, warn: Warn) -> Checkpoint | None:
+    """The newest checkpoint of this very job whose tensors are intact; of the same step, the one in the first folder.
 
     Parameters
     ----------
-    folder
-        The job's `checkpoints` folder; it need not exist.
+    folders
+        An attempt's own folder, then those of the attempts before, the newest first; they need not exist.
     config_sha256
         The job's identity: checkpoints of another are passed over.
     warn
         Told, in a sentence, of each checkpoint that was passed over.
     """
-    for path in sorted(folder.glob("step_*.json"), reverse=True):
+    passed_over: set[Path] = set()
+    # Looked up anew each time: an older attempt that is still alive writes and prunes meanwhile.
+    while (path := _newest_facts(folders, passed_over)) is not None:
         try:
             return _load(path, config_sha256)
         except CheckpointError as error:
             warn(f"{error} The checkpoint was passed over.")
+            passed_over.add(path)
     return None
+
+
+def adopt(checkpoint: Checkpoint, folders: Sequence[Path]) -> None:
+    """Give the first folder, an attempt's own, this checkpoint and that of the best step so far, where there is a valid one.
+
+    Parameters
+    ----------
+    checkpoint
+        The one that training goes on from.
+    folders
+        As for `newest_valid`; the first is written to, the others are only read.
+
+    Raises
+    ------
+    CheckpointError
+        The files cannot be written, as on a full disk.
+    """
+    for needed in (_best_until(checkpoint, folders), checkpoint):
+        if needed is not None and needed.path.parent != folders[0]:
+            _copy(needed, tensors_path(folders[0], needed.facts.step))
 
 
 def prune(folder: Path, config_sha256: str, *, keep_newest: int = 2) -> None:
@@ -166,25 +186,77 @@ def prune(folder: Path, config_sha256: str, *, keep_newest: int = 2) -> None:
         return
     kept = {facts.step for facts in own[-keep_newest:]} | {own[-1].best_step}
     kept_stems = {tensors_path(folder, step).stem for step in kept if step is not None}
-    for path in folder.glob("step_*"):
-        if path.stem not in kept_stems:
-            path.unlink()
-    for path in folder.glob(".step_*.tmp"):
-        path.unlink()
+    unwanted = [path for path in _listed(folder, "step_*") if path.stem not in kept_stems]
+    for path in (*unwanted, *_listed(folder, ".step_*.tmp")):
+        path.unlink(missing_ok=True)
 
 
-def _readable(folder: Path) -> Iterator[tuple[Path, CheckpointFacts]]:
-    for path in folder.glob("step_*.json"):
+def _listed(folder: Path, pattern: str) -> list[Path]:
+    try:
+        return list(folder.glob(pattern))
+    except FileNotFoundError:  # removed while it was read: a newer attempt has succeeded and needs it no longer
+        return []
+
+
+def _newest_facts(folders: Sequence[Path], passed_over: Container[Path]) -> Path | None:
+    """The JSON of the highest step; of several, the first."""
+    paths = (path for folder in folders for path in _listed(folder, "step_*.json"))
+    return max((path for path in paths if path not in passed_over), key=lambda path: path.stem, default=None)
+
+
+def _best_until(checkpoint: Checkpoint, folders: Sequence[Path]) -> Checkpoint | None:
+    """The checkpoint of the best step that another one names, where it is valid; None where the two are one."""
+    facts = checkpoint.facts
+    if facts.best_step is None or facts.best_step == facts.step:
+        return None
+    for folder in folders:
+        with suppress(CheckpointError):
+            best = _load(tensors_path(folder, facts.best_step).with_suffix(".json"), facts.config_sha256)
+            if best.facts.val_loss == facts.best_val_loss:  # another attempt, on another machine, may have rounded differently
+                return best
+    return None
+
+
+def _copy(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint at another place, as a hard link where that can be."""
+    with _refusing(path):
+        facts = checkpoint.facts
         try:
-            yield path, _read_facts(path)
-        except CheckpointError:
-            continue
+            link_file(checkpoint.path, path)
+        except OSError:  # no hard links here, or the older attempt has pruned it since it was read
+            facts = facts.model_copy(update=_write_tensors(path, checkpoint.state))
+        write_json(path.with_suffix(".json"), facts.model_dump(mode="json"))
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Say of a checkpoint that cannot be written what that means."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be written: {error.strerror}.",
+            hint="The checkpoint before it is intact: make room and submit again, training goes on from there.",
+        ) from error
+
+
+def _write_tensors(path: Path, state: TrainingState) -> dict[str, Any]:
+    """Write the tensors' file; what the facts say of it."""
+    with replacing(path) as file:
+        file.write(safetensors.torch.save(_flat(state)))
+    return {"sha256": sha256_file(path), "size_bytes": path.stat().st_size}
+
+
+def _readable(folder: Path) -> Iterator[CheckpointFacts]:
+    for path in _listed(folder, "step_*.json"):
+        with suppress(CheckpointError):
+            yield _read_facts(path)
 
 
 def _read_facts(path: Path) -> CheckpointFacts:
     try:
-        return CheckpointFacts.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+        return CheckpointFacts.model_validate_json(_read(path))
+    except ValidationError as error:
         raise CheckpointError(f"{path} is not a checkpoint's record.") from error
 
 
@@ -202,17 +274,26 @@ def read_tensors(path: Path, sha256: str) -> NamedTensors:
     Raises
     ------
     CheckpointError
-        The file is missing, or not the one that was written.
+        The file is missing, unreadable, or not the one that was written.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing.")
-    found = sha256_file(path)
+    content = _read(path)
+    found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise CheckpointError(f"{path} is damaged: its sha256 is {found[:12]}..., {sha256[:12]}... was written.")
     try:
-        return safetensors.torch.load(path.read_bytes())
+        return safetensors.torch.load(content)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is no safetensors file: {error}.") from error
+
+
+def _read(path: Path) -> bytes:
+    """A file's bytes, read once: what is verified is what is used, whatever happens to the file meanwhile."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing.") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def detached(tensors: Mapping[str, Tensor]) -> NamedTensors:

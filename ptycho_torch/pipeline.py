@@ -27,7 +27,7 @@ from ptycho_torch.npz_contract import read_dataset
 from ptycho_torch.overlap_views import current_view, make_view
 from ptycho_torch.reconstruction import bounding_shape, image_metrics, photon_collapse, photon_metrics, reconstruct
 from ptycho_torch.simulation import current_dataset, make_dataset
-from ptycho_torch.trainer import CHECKPOINTS_NAME, Interrupted, Report, Surroundings, TrainingOutcome, train
+from ptycho_torch.trainer import Interrupted, Report, Surroundings, TrainingOutcome, train
 from ptycho_torch.training_log import logger, logging_to
 
 __all__ = [
@@ -44,17 +44,22 @@ __all__ = [
 ]
 
 RECONSTRUCTION_NAME = "reconstruction.npz"
-LOG_NAME = "train.log"
 
 
 @dataclass(frozen=True)
 class TrainingFiles:
-    """What a job reads, and where it writes."""
+    """What one attempt at a job reads, and where it writes."""
 
     train_npz: Path
     test_npz: Path
     folder: Path
-    """The job's artifact folder."""
+    """The attempt's own folder: bundle, reconstruction and history are written here."""
+    checkpoints: Path
+    """The attempt's own folder of checkpoints, `checkpoints/<attempt>` of the job's folder."""
+    log: Path
+    """The job's `train.log`, to which all its attempts append."""
+    earlier_checkpoints: tuple[Path, ...] = ()
+    """The folders of earlier attempts' checkpoints, the newest first; they are only read."""
 
 
 def prepare_dataset(recipe: DatasetRecipe, folder: Path) -> dict[str, Any]:
@@ -94,8 +99,9 @@ def train_job(
 ) -> dict[str, Any]:
     """Train one network, or go on training it, write its bundle and score it on the half of the scan it never saw.
 
-    Writes `model.safetensors`, `model.json`, `reconstruction.npz`, `history.jsonl`, `train.log` and `checkpoints/`. The legacy
-    dictionary is filled first of all (CONFIG-001) and cleared at the end, so that jobs may follow each other in one process.
+    Writes `model.safetensors`, `model.json`, `reconstruction.npz` and `history.jsonl` into the attempt's folder, its checkpoints
+    into theirs, and lines into the log; another attempt that is alive at the same time is not disturbed. The legacy dictionary is
+    filled first of all (CONFIG-001) and cleared at the end, so that jobs may follow each other in one process.
 
     Parameters
     ----------
@@ -108,22 +114,24 @@ def train_job(
 
     Returns
     -------
-    The facts of the result record: JSON values, paths relative to `files.folder`.
+    The facts of the result record, JSON values: `bundle_path` relative to `files.folder`, `resumed_from` to the job's folder
+    (`checkpoints/001/step_00000012.safetensors`), `first_step` the step at which this attempt began.
 
     Raises
     ------
     Interrupted
-        `should_stop` said so; the next call goes on from that very step.
+        `should_stop` said so; an attempt that finds this one's checkpoints goes on from that very step.
     PtychoError
         Data, device or training failed.
     """
-    with logging_to(files.folder / LOG_NAME, attempt), _bridged(job, files):
+    with logging_to(files.log, attempt), _bridged(job, files):
         device, warnings = choose_device(job.training.device)
         for warning in warnings:
             logger.warning(warning)
         make_repeatable(deterministic=job.training.deterministic, threads=job.training.threads)
         test_scan = load_scan(files.test_npz, job, device)  # what it refuses, it refuses before hours of training
-        outcome = train(job, load_scan(files.train_npz, job, device), Surroundings(files.folder, attempt, report, should_stop))
+        surroundings = Surroundings(files.folder, files.checkpoints, attempt, report, should_stop, files.earlier_checkpoints)
+        outcome = train(job, load_scan(files.train_npz, job, device), surroundings)
         bundle = write_bundle(files.folder, outcome.best_weights, bundle_facts(job))
         report({"event": "evaluating"})
         metrics = _evaluate(job, files, test_scan)
@@ -158,6 +166,7 @@ def _evaluate(job: JobConfig, files: TrainingFiles, scan: ScanTensors) -> dict[s
 def _result(outcome: TrainingOutcome, bundle: BundleRecord, metrics: dict[str, Any]) -> dict[str, Any]:
     history = outcome.progress.history
     seconds = sum(row.seconds for row in history)
+    resumed_from = outcome.resumed_from
     return {
         "final_loss": history[-1].train_loss,
         "best_val_loss": outcome.progress.best_val_loss,
@@ -166,6 +175,7 @@ def _result(outcome: TrainingOutcome, bundle: BundleRecord, metrics: dict[str, A
         "bundle_sha256": bundle.sha256,
         "bundle_size_bytes": bundle.size_bytes,
         "samples_per_s": round(sum(row.samples_per_s * row.seconds for row in history) / max(seconds, 1e-9), 1),
-        "resumed_from": None if outcome.resumed_from is None else f"{CHECKPOINTS_NAME}/{outcome.resumed_from.name}",
+        "first_step": outcome.first_step,
+        "resumed_from": None if resumed_from is None else Path(*resumed_from.parts[-3:]).as_posix(),
         "metrics": metrics,
     }

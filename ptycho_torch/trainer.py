@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from ptycho_torch.checkpoints import (
+    Checkpoint,
     HistoryRow,
     NamedTensors,
     Progress,
     TrainingState,
+    adopt,
     detached,
     newest_valid,
     optimizer_moments,
@@ -34,7 +36,6 @@ from ptycho_torch.held_out import hold_out, part_photons, prediction_deviance
 from ptycho_torch.model import PtychoModel, build_model
 from ptycho_torch.training_log import log_epoch, logger, write_history
 
-CHECKPOINTS_NAME = "checkpoints"
 HISTORY_NAME = "history.jsonl"
 ADAM_BETAS = (0.9, 0.99)
 FINAL_RATE_SHARE = 0.02
@@ -53,25 +54,37 @@ class Interrupted(Exception):
         Steps done.
     epoch
         Epochs completed.
+    first_step
+        The step at which this attempt began: 0, or where it resumed. Equal to `step` where it made no progress.
     """
 
-    def __init__(self, step: int, epoch: int) -> None:
+    def __init__(self, step: int, epoch: int, first_step: int) -> None:
         super().__init__(f"training was stopped after step {step} ({epoch} epochs completed) and can go on from there")
         self.step = step
         self.epoch = epoch
+        self.first_step = first_step
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a training is given from outside besides its job and data."""
+    """What one attempt at a training is given from outside besides its job and data."""
 
     folder: Path
-    """Where `checkpoints/` and `history.jsonl` are written."""
+    """The attempt's own folder, where `history.jsonl` is written."""
+    checkpoints: Path
+    """The attempt's own folder of checkpoints."""
     attempt: int
     report: Report
     """Called with `{"event": "step", step, total_steps}` after each step and `{"event": "epoch", ...}` after each epoch."""
     should_stop: Callable[[], bool]
     """Asked before each step."""
+    earlier_checkpoints: tuple[Path, ...] = ()
+    """The folders of earlier attempts, the newest first: they are only read, for such an attempt may still be alive."""
+
+    @property
+    def all_checkpoints(self) -> tuple[Path, ...]:
+        """The folders in which there may be something to go on from, the attempt's own first."""
+        return (self.checkpoints, *self.earlier_checkpoints)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,13 +94,17 @@ class TrainingOutcome:
     best_weights: NamedTensors
     """Those of the epoch with the lowest validation loss."""
     progress: Progress
+    first_step: int
+    """The step at which this attempt began: 0, or where it resumed."""
     resumed_from: Path | None
-    """The checkpoint that training went on from."""
+    """The checkpoint that training went on from, in the folder of the attempt that wrote or adopted it."""
     warnings: list[str] = field(default_factory=list)
 
 
 def train(job: JobConfig, scan: ScanTensors, surroundings: Surroundings) -> TrainingOutcome:
-    """Train a job's network from its newest checkpoint, or from the start.
+    """Train a job's network from the newest checkpoint of this or an earlier attempt, or from the start.
+
+    Whatever it goes on from is first taken into the attempt's own folder, which then is enough to go on from again.
 
     Raises
     ------
@@ -132,6 +149,7 @@ class _Trainer:
             self._model.parameters(), lr=job.training.learning_rate, betas=ADAM_BETAS, weight_decay=job.training.weight_decay
         )
         self._progress = Progress()
+        self._first_step = 0
         self._best_weights: NamedTensors = {}
         self._warnings: list[str] = []
 
@@ -139,18 +157,24 @@ class _Trainer:
         resumed_from = self._resume()
         for epoch in range(self._progress.epoch, self._job.training.epochs):
             self._run_epoch(epoch)
-        return TrainingOutcome(self._best_weights, self._progress, resumed_from, self._warnings)
+        return TrainingOutcome(self._best_weights, self._progress, self._first_step, resumed_from, self._warnings)
 
     def _resume(self) -> Path | None:
-        checkpoint = newest_valid(self._folder, self._job.config_sha256(), self._warn)
+        folders = self._surroundings.all_checkpoints
+        checkpoint = newest_valid(folders, self._job.config_sha256(), self._warn)
         if checkpoint is not None:
-            self._progress = Progress(**{name: getattr(checkpoint.facts, name) for name in Progress.model_fields})
-            self._best_weights = checkpoint.state.best_weights
-            self._model.load_state_dict(checkpoint.state.weights)
-            restore_moments(self._optimizer, self._model, checkpoint.state.moments)
-            logger.info("resumes after step %d", self._progress.step)
+            adopt(checkpoint, folders)
+            self._restore(checkpoint)
+            logger.info("resumes after step %d, from %s", self._first_step, checkpoint.path)
         self._write_history()
         return None if checkpoint is None else checkpoint.path
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        self._progress = Progress(**{name: getattr(checkpoint.facts, name) for name in Progress.model_fields})
+        self._first_step = self._progress.step
+        self._best_weights = checkpoint.state.best_weights
+        self._model.load_state_dict(checkpoint.state.weights)
+        restore_moments(self._optimizer, self._model, checkpoint.state.moments)
 
     def _run_epoch(self, epoch: int) -> None:
         batches = epoch_batches(self._scan, self._training_rows, self._job, epoch)
@@ -158,11 +182,11 @@ class _Trainer:
         for rows in batches[first:]:
             if self._surroundings.should_stop():
                 self._save()
-                raise Interrupted(self._progress.step, self._progress.epoch)
+                raise Interrupted(self._progress.step, self._progress.epoch, self._first_step)
             self._run_step(rows, epoch, total_steps=self._job.training.epochs * len(batches))
         self._finish_epoch(batches)
         self._save()
-        prune(self._folder, self._job.config_sha256())
+        prune(self._surroundings.checkpoints, self._job.config_sha256())
 
     def _run_step(self, rows: Tensor, epoch: int, total_steps: int) -> None:
         started = time.perf_counter()
@@ -220,13 +244,9 @@ class _Trainer:
             best_weights=self._best_weights,
             moments=optimizer_moments(self._optimizer, self._model),
         )
-        save_checkpoint(
-            self._folder, self._progress, state, config_sha256=self._job.config_sha256(), attempt=self._surroundings.attempt
-        )
-
-    @property
-    def _folder(self) -> Path:
-        return self._surroundings.folder / CHECKPOINTS_NAME
+        own = self._surroundings.checkpoints
+        sha256 = self._job.config_sha256()
+        save_checkpoint(own, self._progress, state, config_sha256=sha256, attempt=self._surroundings.attempt)
 
     def _write_history(self) -> None:
         write_history(self._surroundings.folder / HISTORY_NAME, self._progress.history)

@@ -1,8 +1,13 @@
 """The door: from a recipe to a result record, on the smallest study there is."""
 
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,16 +71,31 @@ class Done(NamedTuple):
     facts: dict[str, Any]
     events: list[dict[str, Any]]
     folder: Path
+    """The attempt's own."""
+    log: str
 
 
-def _run(job: JobConfig, phase_c: Path, folder: Path, steps: int = 10**6) -> Done:
+def _files(phase_c: Path, place: Path, attempt: int) -> TrainingFiles:
+    """Those of one attempt at the job whose folder is `place`."""
+    return TrainingFiles(
+        train_npz=phase_c / "patched_train.npz",
+        test_npz=phase_c / "patched_test.npz",
+        folder=place / "attempts" / f"{attempt:03d}",
+        checkpoints=place / "checkpoints" / f"{attempt:03d}",
+        log=place / "train.log",
+        earlier_checkpoints=tuple(place / "checkpoints" / f"{earlier:03d}" for earlier in range(attempt - 1, 0, -1)),
+    )
+
+
+def _run(job: JobConfig, phase_c: Path, place: Path, *, steps: int = 10**6, attempt: int = 1) -> Done:
     events: list[dict[str, Any]] = []
-    files = TrainingFiles(phase_c / "patched_train.npz", phase_c / "patched_test.npz", folder)
+    files = _files(phase_c, place, attempt)
 
     def should_stop() -> bool:
         return [event["event"] for event in events].count("step") >= steps
 
-    return Done(train_job(job, files, attempt=1, report=events.append, should_stop=should_stop), events, folder)
+    facts = train_job(job, files, attempt=attempt, report=events.append, should_stop=should_stop)
+    return Done(facts, events, files.folder, files.log.read_text())
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +104,12 @@ def done(phase_c: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 
 def test_the_result_is_json_and_true_to_the_files(done: Done) -> None:
-    facts, _, folder = done
+    facts, _, folder, _ = done
     bundle = folder / facts["bundle_path"]
     assert json.loads(json.dumps(facts)) == facts
     assert (facts["bundle_sha256"], facts["bundle_size_bytes"]) == (sha256_file(bundle), bundle.stat().st_size)
-    assert (facts["epochs_completed"], facts["device"], facts["resumed_from"], facts["warnings"]) == (2, "cpu", None, [])
+    assert (facts["epochs_completed"], facts["device"], facts["warnings"]) == (2, "cpu", [])
+    assert (facts["first_step"], facts["resumed_from"]) == (0, None)
 
 
 def test_the_metrics_hold_every_comparison(done: Done) -> None:
@@ -145,10 +166,9 @@ def test_the_test_half_is_refused_before_training(phase_c: Path, tmp_path: Path)
 
 
 def test_the_log_and_the_history_tell_of_both_epochs(done: Done) -> None:
-    log = (done.folder / "train.log").read_text()
-    assert "attempt 1 begins" in log
-    assert "epoch 2/2" in log
-    assert "attempt 1 is complete" in log
+    assert "attempt 1 INFO begins" in done.log
+    assert "attempt 1 INFO epoch 2/2" in done.log
+    assert "attempt 1 INFO is complete" in done.log
     assert len((done.folder / "history.jsonl").read_text().splitlines()) == 2
 
 
@@ -156,19 +176,66 @@ def test_interrupted_and_resumed_gives_the_same_files(done: Done, phase_c: Path,
     job = tiny_job(gridsize=2, epochs=2)
     with pytest.raises(Interrupted):
         _run(job, phase_c, tmp_path, steps=3)
-    facts = _run(job, phase_c, tmp_path).facts
-    assert facts["resumed_from"] == "checkpoints/step_00000003.safetensors"
+    facts, _, folder, log = _run(job, phase_c, tmp_path, attempt=2)
+    assert (facts["first_step"], facts["resumed_from"]) == (3, "checkpoints/001/step_00000003.safetensors")
     assert facts["metrics"] == done.facts["metrics"]
-    for name in ("model.safetensors", "model.json", "reconstruction.npz"):
-        assert sha256_file(tmp_path / name) == sha256_file(done.folder / name)
+    assert "attempt 1 WARNING ends early: Interrupted" in log
+    assert _digests(folder) == _digests(done.folder)
+
+
+def _digests(folder: Path) -> list[str]:
+    return [sha256_file(folder / name) for name in ("model.safetensors", "model.json", "reconstruction.npz")]
+
+
+def suspend_in_step_6(phase_c: str, place: str) -> None:
+    """A first attempt that is suspended in the middle of its second epoch; what a child process runs."""
+
+    def report(event: dict[str, Any]) -> None:
+        if event.get("step") == 5 and event["event"] == "step":
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    files = _files(Path(phase_c), Path(place), 1)
+    train_job(tiny_job(gridsize=2, epochs=2), files, attempt=1, report=report, should_stop=lambda: False)
+
+
+@contextmanager
+def _suspended(phase_c: Path, place: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    script = f"import test_pipeline; test_pipeline.suspend_in_step_6({str(phase_c)!r}, {str(place)!r})"
+    child = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parent)
+    try:
+        assert os.WIFSTOPPED(os.waitpid(child.pid, os.WUNTRACED)[1]), "the first attempt ended before it was suspended"
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_two_processes_at_one_job_make_the_same_files_each_in_its_folder(done: Done, phase_c: Path, tmp_path: Path) -> None:
+    with _suspended(phase_c, tmp_path) as first:
+        facts, _, second, _ = _run(tiny_job(gridsize=2, epochs=2), phase_c, tmp_path, attempt=2)
+        assert facts["resumed_from"] == "checkpoints/001/step_00000004.safetensors"
+        first.send_signal(signal.SIGCONT)
+        assert first.wait(120) == 0
+    assert _digests(tmp_path / "attempts" / "001") == _digests(second) == _digests(done.folder)
+    lines = (tmp_path / "train.log").read_text().splitlines()
+    assert all(re.match(r"\S+Z attempt [12] (INFO|WARNING) \S", line) for line in lines)
+    ends = [line.split(" ", 1)[1] for line in lines if line.endswith("complete")]
+    assert ends == ["attempt 2 INFO is complete", "attempt 1 INFO is complete"]
+
+
+def test_a_log_on_a_full_disk_does_not_end_training(phase_c: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    files = replace(_files(phase_c, tmp_path, 1), log=Path("/dev/full"))
+    facts = train_job(tiny_job(epochs=1), files, attempt=1, report=lambda _: None, should_stop=lambda: False)
+    assert facts["epochs_completed"] == 1
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("gridsize", [1, 2])
 def test_the_network_that_mixes_patterns_trains_too(phase_c: Path, tmp_path: Path, gridsize: int) -> None:
     job = tiny_job(gridsize=gridsize, architecture="ptychopinn", n_filters_scale=1, epochs=1)
-    facts = _run(job, phase_c, tmp_path).facts
+    facts, _, folder, _ = _run(job, phase_c, tmp_path)
     assert facts["metrics"]["nmse"] < 1
-    assert load_model(tmp_path)[0].mixes_channels
+    assert load_model(folder)[0].mixes_channels
 
 
 def test_jobs_in_a_row_leave_no_key_behind(phase_c: Path, tmp_path: Path) -> None:

@@ -1,146 +1,214 @@
-"""The Slurm executor against a small stateful Slurm at the process boundary: sbatch, srun, squeue, sacct, scancel."""
+"""The Slurm executor against a stateful Slurm at the process boundary: submission, states and retries, quickly."""
 
-import os
-import subprocess
-import sys
+import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import REPOSITORY, Workplace
+from command import SMOKE, Workplace
+from slurm_machines import FakeMachine
+from slurm_study import DOSE, DOSE_IDS, ONE, ONE_ID, SlurmStudy, wait_until
 
-DOSE = ("--dose", "1000")
-IDS = ("dose_1000-baseline-gs1", "dose_1000-dense-gs2", "dose_1000-sparse-gs2")
+from fly64_hpc.collector import look
+from fly64_hpc.job_paths import StudyPaths
+from fly64_hpc.slurm import calls
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The datasets of the smoke study, made once."""
+    place = Workplace(tmp_path_factory.mktemp("prepared"))
+    assert place.run("prepare", "--study", SMOKE).code == 0
+    return place.study / "data"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Workplace:
-    """A folder with a fake Slurm of its own on the PATH."""
-    programs, state, folder = (tmp_path / name for name in ("bin", "slurm", "work"))
-    for path in (programs, state, folder):
-        path.mkdir()
-    for name in ("sbatch", "srun", "squeue", "sacct", "scancel"):
-        program = programs / name
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} {REPOSITORY}/tests/fake_slurm/fake_slurm.py {name} "$@"\n')
-        program.chmod(0o755)
-    return Workplace(folder, {"PATH": f"{programs}:{os.environ['PATH']}", "FAKE_SLURM": str(state)})
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeMachine]:
+    fake = FakeMachine(tmp_path_factory.mktemp("slurm"))
+    fake.up()
+    yield fake
+    fake.down()
 
 
-def state(place: Workplace) -> Path:
-    assert place.environment is not None
-    return Path(place.environment["FAKE_SLURM"])
+@pytest.fixture
+def study(slurm: FakeMachine, datasets: Path, tmp_path: Path) -> SlurmStudy:
+    """A study on datasets that are there, its jobs trained by nobody."""
+    return SlurmStudy(Workplace(tmp_path, slurm.environment()), datasets)
 
 
-def collect_until_ended(place: Workplace) -> int:
-    deadline = time.monotonic() + 120
-    while True:
-        answer = place.run("collect", "--study-dir", place.study)
-        if not {"running"} & set(place.states().values()) and not any(
-            place.job(job)["state_reason"].startswith("squeue") for job in IDS
-        ):
-            return answer.code
-        assert time.monotonic() < deadline, answer.out
-        time.sleep(0.5)
+def idle(study: SlurmStudy, *arguments: str) -> None:
+    study.good(study.submit(*arguments, trainer="idle_trainer"))
 
 
-def test_an_array_of_three_succeeds_with_the_script_that_print_only_showed(place: Workplace) -> None:
-    printed = place.submit("--partition", "gpu", *DOSE, "--print-only").out
-    answer = place.submit("--partition", "gpu", *DOSE)
-    assert answer.code == 0, answer.err
-    script = (state(place) / "job_1000" / "script.sh").read_text()
-    assert script in printed
-    assert collect_until_ended(place) == 0
-    assert [place.states()[job] for job in IDS] == ["succeeded"] * 3
-    scheduler = place.job(IDS[1])["scheduler"]
-    assert (scheduler["executor"], scheduler["job_id"], scheduler["array_index"], scheduler["partition"]) == (
-        "slurm",
-        "1000",
-        1,
-        "gpu",
+def commands(slurm: FakeMachine, *names: str) -> list[list[str]]:
+    return [call for call in slurm.calls() if call[0] in names]
+
+
+def test_a_dataset_job_comes_first_then_the_arrays_then_the_collector(study: SlurmStudy, slurm: FakeMachine) -> None:
+    own = SlurmStudy(study.place)
+    printed = json.loads(own.submit(*DOSE, "--print-only", "--json").out)
+    assert not own.place.files()
+    own.good(own.submit(*DOSE))
+    data, train, collect = own.submission()["parts"]
+    assert [slurm.script(part["scheduler_job_id"]) for part in (data, train, collect)] == printed["scripts"]
+    asked = [" ".join(call) for call in commands(slurm, "sbatch")]
+    assert f"--dependency=afterok:{data['scheduler_job_id']} " in asked[1]
+    assert f"--dependency=afterany:{data['scheduler_job_id']}:{train['scheduler_job_id']} " in asked[2]
+    own.wait_for_manifest({"succeeded": 3})
+    assert "0 jobs to submit, 3 succeeded or at work already" in own.submit(*DOSE).out
+
+
+def test_a_study_is_split_at_the_largest_array_and_shares_its_throttle(study: SlurmStudy, slurm: FakeMachine) -> None:
+    slurm.set_max_array_size(4)
+    idle(study, "--set", "resources.array_parallelism=3")
+    parts = study.parts()
+    assert [len(part["jobs"]) for part in parts] == [4, 4, 1]
+    assert sum(part["throttle"] for part in parts) == 3
+    study.wait_for_manifest({"succeeded": 9})
+
+
+def test_a_limit_on_submitted_jobs_means_smaller_arrays_and_waiting(study: SlurmStudy, slurm: FakeMachine) -> None:
+    slurm.submit_limit = 3
+    answer = study.good(study.submit(trainer="idle_trainer"))
+    assert "Slurm has no room for an array of 9; handing over 4 and 5 instead" in answer.out
+    assert sorted(job for part in study.parts() for job in part["jobs"]) == sorted(
+        job["job_id"] for job in study.place.manifest()["jobs"]
     )
-    assert "0 jobs to submit, 3 succeeded or at work already" in place.submit(*DOSE).out
+    study.wait_for_manifest({"succeeded": 9})
 
 
-def test_banners_round_the_answer_do_not_change_the_id(place: Workplace) -> None:
-    (state(place) / "banner").write_text("Welcome! Your previous job 42 is done.")
-    assert "array 1000" in place.submit("--view", "baseline", *DOSE).out
-
-
-def test_a_refusal_is_exit_2_with_the_words_of_sbatch_and_nothing_submitted(place: Workplace) -> None:
-    (state(place) / "refuse").write_text("sbatch: error: invalid partition specified: moon")
-    answer = place.submit("--partition", "moon", *DOSE)
+def test_a_refusal_is_exit_2_with_the_words_of_sbatch_and_nothing_submitted(study: SlurmStudy, slurm: FakeMachine) -> None:
+    answer = study.submit(*ONE, partition="moon")
     assert answer.code == 2
     assert "invalid partition specified: moon" in answer.err
-    assert not list((place.study / "submissions").glob("*.json"))
-    assert place.run("status", "--study-dir", place.study).out.count("not submitted") == 9
+    assert slurm.job_ids() == []
+    assert "not submitted" in study.status()[ONE_ID]["why"]
+    idle(study, *ONE)
+    study.wait_for("succeeded")
 
 
-def test_an_answer_that_is_none_is_found_by_name_and_nothing_is_submitted_twice(place: Workplace) -> None:
-    (state(place) / "mumble").write_text("slurm: something, somehow")
-    answer = place.submit("--view", "baseline", *DOSE)
-    assert answer.code == 2
-    assert "leaves open whether it took the submission" in answer.err
-    (state(place) / "mumble").unlink()
-    assert "0 jobs to submit, 1 succeeded or at work already" in place.submit("--view", "baseline", *DOSE).out
-    assert len(list(state(place).glob("job_*"))) == 1
-    subprocess.run(["scancel", "1000"], env=os.environ | (place.environment or {}), check=True)
+def test_an_answer_that_is_none_is_found_by_name(study: SlurmStudy, slurm: FakeMachine) -> None:
+    slurm.mumble = "slurm: something, somehow"
+    idle(study, *ONE)
+    assert len(slurm.job_ids()) == 2
+    study.wait_for("succeeded")
 
 
-def test_while_squeue_is_silent_nothing_that_may_run_is_submitted_again(place: Workplace) -> None:
-    place.submit("--view", "baseline", *DOSE)
-    collect_until_ended(place)
-    for result in place.study.rglob("result.json"):
-        result.unlink()
-    (state(place) / "down").touch()
-    answer = place.submit("--view", "baseline", *DOSE)
-    assert answer.code == 2
-    assert "may be running" in answer.err
-    assert "Submit again when squeue answers" in answer.err
-    assert len(list(state(place).glob("job_*"))) == 1
+def test_one_squeue_and_one_sacct_a_look_whatever_the_number_of_jobs(study: SlurmStudy, slurm: FakeMachine) -> None:
+    idle(study)
+    slurm.forget_calls()
+    answer = study.collect()
+    assert sorted(call[0] for call in commands(slurm, "squeue", "sacct", "sbatch", "scontrol")) == ["sacct", "squeue"]
+    assert "calls of Slurm: 1 sacct, 1 squeue" in answer.out
 
 
-def test_an_account_of_digits_reaches_sbatch_as_it_was_typed(place: Workplace) -> None:
-    assert "#SBATCH --account=007\n" in place.submit("--account", "007", "--print-only").out
+def test_a_slurm_that_hangs_is_named_and_its_jobs_are_waited_for(
+    study: SlurmStudy, slurm: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.good(study.submit(*ONE, trainer="slow_trainer", SLOW_STEP_S=60))
+    for command in ("squeue", "sacct"):
+        slurm.hang(command, 30)
+    for name, value in slurm.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(calls.SlurmCalls.__call__, "__kwdefaults__", {"timeout_s": 0.5, "held_open": (), "defaults": ()})
+    view = look(StudyPaths(study.place.study))
+    job = view.jobs[0]
+    assert view.problems[0] == "squeue failed: squeue did not answer within 0 s"
+    assert (job.outcome.state.value, job.outcome.is_live, job.job.job_id in view.unheard) == ("unknown", True, True)
 
 
-def test_one_squeue_and_one_sacct_a_look_whatever_the_number_of_jobs(place: Workplace) -> None:
-    place.submit(*DOSE)
-    collect_until_ended(place)
-    (state(place) / "calls").unlink()
-    place.run("status", "--study-dir", place.study)
-    calls = (state(place) / "calls").read_text().splitlines()
-    assert sorted(call.split()[0] for call in calls) == ["sacct", "squeue"]
+def test_without_sacct_the_nodes_and_squeue_suffice(study: SlurmStudy, slurm: FakeMachine) -> None:
+    slurm.no_sacct = True
+    idle(study, *ONE)
+    study.wait_for("succeeded")
+    answer = study.collect()
+    assert (answer.code, "warning: sacct failed" in answer.out) == (0, True)
 
 
-@pytest.mark.parametrize("fault", ["no_sacct", "down"])
-def test_the_records_of_the_nodes_prove_success_without_the_scheduler(place: Workplace, fault: str) -> None:
-    place.submit("--view", "baseline", *DOSE)
-    (state(place) / fault).touch()
-    deadline = time.monotonic() + 60
-    while place.run("collect", "--study-dir", place.study) and place.states()[IDS[0]] != "succeeded":
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-    answer = place.run("collect", "--study-dir", place.study)
-    assert answer.code == 0
-    assert "warning: sacct failed" in answer.out
+def test_a_sacct_that_lags_changes_nothing(study: SlurmStudy, slurm: FakeMachine) -> None:
+    slurm.sacct_lag_s = 5
+    study.good(study.submit(*ONE, trainer="slow_trainer", SLOW_STEP_S=60))
+    assert study.collected()["state"] in ("pending", "running")
+    assert "0 jobs to submit" in study.submit(*ONE).out
 
 
-def test_a_job_that_was_cancelled_is_cancelled_and_can_be_submitted_again(place: Workplace) -> None:
-    place.submit("--view", "baseline", *DOSE, "--set", "training.epochs=4000")
-    deadline = time.monotonic() + 60
-    while (state(place) / "job_1000" / "0").read_text() != "RUNNING":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(0.5)
-    subprocess.run(["scancel", "1000"], env=os.environ | (place.environment or {}), check=True)
-    time.sleep(0.5)
-    assert place.run("collect", "--study-dir", place.study).code == 1
-    assert place.states()[IDS[0]] == "cancelled"
-    assert "CANCELLED by 0" in place.job(IDS[0])["state_reason"]
+def test_what_slurm_has_forgotten_is_known_by_its_record_or_by_nobody(study: SlurmStudy, slurm: FakeMachine) -> None:
+    idle(study, *DOSE)
+    study.wait_for_manifest({"succeeded": 3})
+    slurm.wait_idle()
+    slurm.change_settings(min_job_age_s=0)
+    slurm.no_sacct = True
+    (study.folder() / "attempts" / "001" / "result.json").unlink()
+    submission = study.place.study / "submissions" / "0001.json"
+    submission.write_text(json.dumps(study.submission() | {"created_utc": "2026-01-01T00:00:00.000Z"}))
+    assert study.collect().code == 1
+    assert [study.job(job_id)["state"] for job_id in DOSE_IDS] == ["unknown", "succeeded", "succeeded"]
+    assert "the executor is silent" in study.job()["state_reason"]
 
 
-def test_a_setup_line_that_fails_fails_the_job(place: Workplace) -> None:
-    place.submit("--view", "baseline", *DOSE, "--set", "resources.setup=[module_that_is_absent load]")
-    assert collect_until_ended(place) == 1
-    assert place.states()[IDS[0]] == "failed"
-    assert "sacct: FAILED" in place.job(IDS[0])["state_reason"]
+def test_retry_says_first_what_it_would_do_and_keeps_to_its_budget(study: SlurmStudy, slurm: FakeMachine) -> None:
+    study.good(study.submit(*ONE, "--set", "resources.retry.budget=0", trainer="slow_trainer", SLOW_STEP_S=1))
+    study.wait_for_epochs(1)
+    slurm.kill_task(study.task_id(), 15)
+    slurm.wait_idle()
+    assert study.collected()["state"] == "pending"
+    assert "its budget of 0 retries is used up" in study.retry().out
+    assert f"{ONE_ID}: again: interrupted: again, from its checkpoint" in study.retry("--preview", "--budget", "1").out
+    assert not (study.place.study / "submissions" / "0002.json").exists()
+    study.good(study.retry("--budget", "1"))
+    study.wait_for("succeeded")
+
+
+def test_a_launch_that_failed_and_is_held_is_pending_with_its_reason(study: SlurmStudy, slurm: FakeMachine) -> None:
+    study.good(study.submit(*ONE, trainer="slow_trainer", SLOW_STEP_S=60))
+    slurm.wait_for_step(study.task_id())
+    slurm.fail_launch(study.task_id())
+    wait_until(lambda: "launch failed requeued held" in study.collected()["state_reason"], "the reason")
+
+
+def test_the_older_of_two_living_attempts_stops_and_does_not_publish(
+    study: SlurmStudy, slurm: FakeMachine, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    study.good(study.submit(*ONE, trainer="slow_trainer", SLOW_GATE=gate))
+    wait_until((study.folder() / "attempts" / "001" / "result.json").exists, "attempt 1")
+    result = study.folder() / "attempts" / "001" / "result.json"
+    result.write_text(result.read_text().replace('"host": "', '"host": "another-'))  # the fake's nodes share one name
+    slurm.cut_off_node(study.record(1)["scheduler"]["node"])
+    wait_until((study.folder() / "attempts" / "002" / "result.json").exists, "attempt 2")
+    assert study.record(1)["ended_utc"] is None, "the first lives on"
+    wait_until(lambda: study.record(1)["ended_utc"], "the end of attempt 1")
+    gate.touch()
+    study.wait_for("succeeded")
+    assert study.record(1)["stopped_by"] == "a newer attempt"
+    assert study.job()["result"]["bundle_sha256"] == study.record(2)["result"]["bundle_sha256"]
+
+
+def test_a_setup_line_that_fails_fails_the_job_with_its_last_words(study: SlurmStudy, slurm: FakeMachine) -> None:
+    setup = '["echo no such module >&2; exit 3"]'
+    study.good(study.submit(*ONE, "--set", f"resources.setup={setup}", "--set", "resources.retry.budget=0"))
+    job = study.wait_for("failed")
+    assert "its log ends with 'no such module'" in job["state_reason"]
+
+
+def test_an_account_of_digits_reaches_sbatch_as_it_was_typed(study: SlurmStudy) -> None:
+    assert "#SBATCH --account=007\n" in study.submit("--account", "007", "--print-only").out
+
+
+def test_waiting_sees_a_study_to_its_end_with_few_calls(study: SlurmStudy, slurm: FakeMachine) -> None:
+    started = time.monotonic()
+    answer = study.good(study.submit(*DOSE, "--wait", trainer="idle_trainer"))
+    assert "3 succeeded" in answer.out
+    most = 4 + (time.monotonic() - started) / 5
+    assert len(commands(slurm, "squeue")) < most + 4  # the collector job's own two, and the first look's, among them
+
+
+def test_a_study_whose_dataset_job_failed_may_be_mended(study: SlurmStudy, slurm: FakeMachine) -> None:
+    own = SlurmStudy(study.place)
+    too_far = ("--set", "scan.pattern=jittered_raster", "--set", "scan.step_px=500.0")
+    own.good(own.submit(*ONE, *too_far))
+    job = own.wait_for("cancelled")
+    assert "the dataset job failed" in job["state_reason"]
+    own.good(own.submit(*ONE))
+    own.wait_for("succeeded")

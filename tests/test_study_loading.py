@@ -30,7 +30,7 @@ def test_the_studies_that_ship_load_and_are_named_as_their_files(name: str) -> N
 def test_the_default_study_is_the_full_one() -> None:
     design = load_study(CONFIGS / "fly64_dose_overlap.yaml").design
     assert design.design.patch_size_px == 128
-    assert design.resources.partition == "gpu"
+    assert design.resources.partition is None, "the site decides where jobs go"
 
 
 def test_flag_beats_file_beats_profile_beats_default(tmp_path: Path) -> None:

@@ -265,7 +265,7 @@ def test_nobody_listening_does_not_end_the_work(tmp_path: Path) -> None:
     [
         ("training_manifest.json", "[]", 0),
         ("phase_e_training/dose_1000/baseline/gs1/history.jsonl", "\x00{", 0),
-        ("phase_e_training/dose_1000/baseline/gs1/checkpoints/step_00000018.json", "{}", 0),
+        ("phase_e_training/dose_1000/baseline/gs1/checkpoints/001/step_00000018.json", "{}", 0),
         ("phase_e_training/dose_1000/baseline/gs1/job.json", "", 1),
         ("skip_summary.json", "{}", 2),
         ("submissions/0001.json", "{}", 2),

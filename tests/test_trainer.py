@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import torch
 from tiny_jobs import tiny_job, tiny_scan
 
 from ptycho_torch import trainer
-from ptycho_torch.checkpoints import list_checkpoints
+from ptycho_torch.bundle import bundle_facts, write_bundle
+from ptycho_torch.checkpoints import list_checkpoints, tensors_path
 from ptycho_torch.config import JobConfig, TrainingConfig
 from ptycho_torch.dataset import validation_strip
 from ptycho_torch.errors import TrainingDivergedError
@@ -32,7 +34,37 @@ def _train(
     folder: Path, job: JobConfig, should_stop: Callable[[], bool] = _never, events: list[dict[str, Any]] | None = None
 ) -> TrainingOutcome:
     told: list[dict[str, Any]] = [] if events is None else events
-    return train(job, tiny_scan(), Surroundings(folder, 1, told.append, should_stop))
+    return train(job, tiny_scan(), Surroundings(folder, folder / "checkpoints", 1, told.append, should_stop))
+
+
+def _checkpoints(place: Path, number: int) -> Path:
+    return place / "checkpoints" / f"{number:03d}"
+
+
+def _attempt(place: Path, number: int, job: JobConfig, should_stop: Callable[[], bool] = _never) -> TrainingOutcome:
+    """One attempt in folders of its own, which writes a bundle when it comes to its end."""
+    folder, earlier = place / "attempts" / f"{number:03d}", range(number - 1, 0, -1)
+    own, others = _checkpoints(place, number), tuple(_checkpoints(place, other) for other in earlier)
+    outcome = train(job, tiny_scan(), Surroundings(folder, own, number, lambda _: None, should_stop, others))
+    write_bundle(folder, outcome.best_weights, bundle_facts(job))
+    return outcome
+
+
+def _bundle(place: Path, number: int) -> bytes:
+    return (place / "attempts" / f"{number:03d}" / "model.safetensors").read_bytes()
+
+
+def _files(*folders: Path) -> dict[Path, tuple[bytes, int]]:
+    paths = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
+
+
+def _files_of(place: Path, number: int) -> dict[Path, tuple[bytes, int]]:
+    return _files(place / "attempts" / f"{number:03d}", _checkpoints(place, number))
+
+
+def _steps(folder: Path) -> list[int]:
+    return [facts.step for facts in list_checkpoints(folder)]
 
 
 def _same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -89,20 +121,116 @@ class _Killed(BaseException):
     """What a process that is killed does not get to handle."""
 
 
-def test_a_killed_training_repeats_the_steps_since_its_checkpoint(tmp_path: Path) -> None:
-    def killed_at_the_eighth_step() -> bool:
-        if next(asked) == 7:
+def _killed_after(steps: int) -> Callable[[], bool]:
+    def should_stop() -> bool:
+        if next(asked, None) is None:
             raise _Killed
         return False
 
-    asked = iter(range(99))
+    asked = iter(range(steps))
+    return should_stop
+
+
+def test_a_killed_training_repeats_the_steps_since_its_checkpoint(tmp_path: Path) -> None:
     whole = _train(tmp_path / "whole", tiny_job())
     with pytest.raises(_Killed):
-        _train(tmp_path / "parts", tiny_job(), killed_at_the_eighth_step)
+        _train(tmp_path / "parts", tiny_job(), _killed_after(7))
     resumed = _train(tmp_path / "parts", tiny_job())
     assert resumed.resumed_from == tmp_path / "parts" / "checkpoints" / "step_00000006.safetensors"
     assert _same(whole.best_weights, resumed.best_weights)
     assert _timeless(tmp_path / "whole") == _timeless(tmp_path / "parts")
+
+
+@pytest.mark.parametrize("gridsize", [1, 2])
+def test_attempts_stopped_killed_and_robbed_equal_one_that_never_was(tmp_path: Path, gridsize: int) -> None:
+    job = tiny_job(gridsize=gridsize, epochs=5)
+    _attempt(tmp_path / "whole", 1, job)
+    place = tmp_path / "parts"
+    with pytest.raises(Interrupted, match="after step 4 "):
+        _attempt(place, 1, job, _stop_after(4))
+    with pytest.raises(_Killed):
+        _attempt(place, 2, job, _killed_after(4))
+    with pytest.raises(Interrupted, match="after step 13 ") as stop:
+        _attempt(place, 3, job, _stop_after(7))
+    assert stop.value.first_step == 6
+    tensors_path(_checkpoints(place, 3), 13).write_bytes(b"half")
+    last = _attempt(place, 4, job)
+    assert (last.resumed_from, last.first_step) == (tensors_path(_checkpoints(place, 3), 12), 12)
+    assert ["step_00000013.safetensors is damaged" in warning for warning in last.warnings] == [True]
+    assert _bundle(place, 4) == _bundle(tmp_path / "whole", 1)
+    assert _timeless(place / "attempts" / "004") == _timeless(tmp_path / "whole" / "attempts" / "001")
+
+
+def test_the_folders_of_earlier_attempts_are_only_read(tmp_path: Path) -> None:
+    for number in (1, 2):
+        with pytest.raises(Interrupted):
+            _attempt(tmp_path, number, tiny_job(), _stop_after(2))
+    (_checkpoints(tmp_path, 1) / ".step_00000009.json.tmp").write_bytes(b"being written")
+    tensors_path(_checkpoints(tmp_path, 2), 99).with_suffix(".json").write_bytes(b"damaged")
+    before = _files_of(tmp_path, 1) | _files_of(tmp_path, 2)
+    assert _attempt(tmp_path, 3, tiny_job()).first_step == 4
+    assert _files_of(tmp_path, 1) | _files_of(tmp_path, 2) == before
+
+
+def _worse_after_step_6(step: int, *_: object) -> float:
+    return 2e-3 if step < 6 else -1e-2
+
+
+def test_the_own_folder_is_enough_and_holds_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "learning_rate", _worse_after_step_6)
+    job = tiny_job(epochs=5)
+    assert _attempt(tmp_path / "whole", 1, job).progress.best_step == 6
+    place = tmp_path / "parts"
+    for number, steps in ((1, 13), (2, 0)):
+        with pytest.raises(Interrupted):
+            _attempt(place, number, job, _stop_after(steps))
+    assert _steps(_checkpoints(place, 2)) == [6, 13]
+    shutil.rmtree(_checkpoints(place, 1))
+    resumed = _attempt(place, 3, job)
+    assert resumed.resumed_from == tensors_path(_checkpoints(place, 2), 13)
+    shutil.rmtree(_checkpoints(place, 2))
+    assert _steps(_checkpoints(place, 3)) == [6, 13, 15]
+    assert _attempt(place, 4, job).first_step == 15
+    assert _bundle(place, 3) == _bundle(place, 4) == _bundle(tmp_path / "whole", 1)
+
+
+@pytest.mark.parametrize("steps", [0, 4, 8], ids="the older in its step {}".format)
+def test_two_attempts_alive_at_once_do_not_disturb_each_other(tmp_path: Path, steps: int) -> None:
+    def never_but_the_other_attempt_runs_meanwhile() -> bool:
+        if next(asked) == steps:
+            before = _files_of(place, 1)
+            _attempt(place, 2, tiny_job())
+            assert _files_of(place, 1) == before
+            of_the_newer.update(_files_of(place, 2))
+        return False
+
+    place, asked = tmp_path / "two", iter(range(99))
+    of_the_newer: dict[Path, tuple[bytes, int]] = {}
+    _attempt(tmp_path / "alone", 1, tiny_job())
+    _attempt(place, 1, tiny_job(), never_but_the_other_attempt_runs_meanwhile)
+    assert _files_of(place, 2) == of_the_newer
+    assert _bundle(place, 1) == _bundle(place, 2) == _bundle(tmp_path / "alone", 1)
+    assert _timeless(place / "attempts" / "001") == _timeless(place / "attempts" / "002")
+
+
+def test_an_attempt_whose_checkpoints_are_removed_meanwhile_goes_on(tmp_path: Path) -> None:
+    def never_but_a_newer_attempt_has_succeeded() -> bool:
+        if next(asked) == 5:
+            shutil.rmtree(_checkpoints(tmp_path, 1))
+        return False
+
+    asked = iter(range(99))
+    assert _attempt(tmp_path, 1, tiny_job(), never_but_a_newer_attempt_has_succeeded).progress.epoch == 3
+
+
+def test_the_first_step_tells_progress_from_none(tmp_path: Path) -> None:
+    first_steps = []
+    for number, steps in ((1, 0), (2, 4), (3, 0)):
+        with pytest.raises(Interrupted) as stop:
+            _attempt(tmp_path, number, tiny_job(), _stop_after(steps))
+        first_steps.append((stop.value.first_step, stop.value.step, stop.value.epoch))
+    assert first_steps == [(0, 0, 0), (0, 4, 1), (4, 4, 1)]
+    assert _attempt(tmp_path, 4, tiny_job()).first_step == 4
 
 
 def test_history_is_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
@@ -130,15 +258,10 @@ def test_another_configuration_starts_afresh_and_says_so(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_another_configuration_resumes_from_its_own_checkpoint(tmp_path: Path, how: str) -> None:
-    def killed_at_the_eighth_step() -> bool:
-        if next(asked) == 7:
-            raise _Killed
-        return False
-
-    asked, other = iter(range(99)), tiny_job(epochs=6, learning_rate=1e-4)
+    other = tiny_job(epochs=6, learning_rate=1e-4)
     _train(tmp_path, tiny_job(epochs=6))
     with pytest.raises((Interrupted, _Killed)):
-        _train(tmp_path, other, _stop_after(7) if how == "stopped" else killed_at_the_eighth_step)
+        _train(tmp_path, other, _stop_after(7) if how == "stopped" else _killed_after(7))
     resumed = _train(tmp_path, other)
     step = 7 if how == "stopped" else 6
     assert resumed.resumed_from == tmp_path / "checkpoints" / f"step_{step:08d}.safetensors"
@@ -158,7 +281,7 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(tmp_path: Path
 
 
 def test_the_best_weights_are_handed_over_though_later_ones_are_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "learning_rate", lambda step, *_: 2e-3 if step < 6 else -1e-2)
+    monkeypatch.setattr(trainer, "learning_rate", _worse_after_step_6)
     job, scan = tiny_job(), tiny_scan()
     outcome = _train(tmp_path, job)
     assert outcome.progress.best_step == 6 < outcome.progress.step
@@ -172,7 +295,7 @@ def _losses_where_nothing_is_learned(folder: Path, rows: torch.Tensor, gain: flo
     """Training and validation loss of one epoch at rate ~0, the counts of `rows` multiplied."""
     scan, job = tiny_scan(), tiny_job(epochs=1, learning_rate=1e-30)
     scan.counts[rows] *= gain
-    (row,) = train(job, scan, Surroundings(folder, 1, lambda _: None, _never)).progress.history
+    (row,) = train(job, scan, Surroundings(folder, folder / "checkpoints", 1, lambda _: None, _never)).progress.history
     return row.train_loss, row.val_loss
 
 

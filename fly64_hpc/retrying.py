@@ -1,0 +1,121 @@
+"""A round of retries: what is to be tried again by its cause, handed to the executor that had it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fly64_hpc.checkpoint_index import last_step
+from fly64_hpc.collector import JobView, StudyView
+from fly64_hpc.dataset_job import have_data
+from fly64_hpc.errors import RefusedError
+from fly64_hpc.handing_over import Submitter, to_this_machine, to_this_process
+from fly64_hpc.job_state import JobState
+from fly64_hpc.outcome import is_earlier
+from fly64_hpc.resources import Resources
+from fly64_hpc.retry_policy import Decision, Failure, decide, retries_so_far
+from fly64_hpc.submissions import ExecutorName, Submission, new_submission
+
+
+def decisions(view: StudyView, budget: int | None = None, executor: ExecutorName | None = None) -> list[Decision]:
+    """What is to be done about each job that was submitted (to this executor), is with nobody, and has not succeeded."""
+    asked = [job for job in view.jobs if job.submission is not None and executor in (None, job.submission.executor)]
+    ended = [job for job in asked if not job.outcome.is_live]
+    open_ends = [job for job in ended if job.outcome.state not in (JobState.SUCCEEDED, JobState.SKIPPED)]
+    return [decide(_failure(view, job, budget)) for job in open_ends]
+
+
+def _failure(view: StudyView, job: JobView, budget: int | None) -> Failure:
+    resources = _last_resources(job)
+    if budget is not None:
+        resources = resources.model_copy(update={"retry": resources.retry.model_copy(update={"budget": budget})})
+    return Failure(
+        job_id=job.job.job_id,
+        outcome=job.outcome,
+        resources=resources,
+        node=job.node,
+        made_progress=_made_progress(job),
+        retries=retries_so_far(view.submissions, job.job.job_id),
+    )
+
+
+def _last_resources(job: JobView) -> Resources:
+    assert job.submission is not None
+    task = job.submission.task(job.job.job_id)
+    return task[0].resources if task is not None else job.submission.resources
+
+
+def _made_progress(job: JobView) -> bool:
+    """Whether the last attempt got further than it began, by its record or, where it was killed, by its checkpoints."""
+    record = job.record
+    if record is None or (job.submission is not None and is_earlier(record, job.submission.number)):
+        return False
+    if record.step is not None and record.first_step is not None:
+        return record.step > record.first_step
+    earlier = max((last_step(job.paths, number) for number in range(1, record.attempt)), default=0)
+    return last_step(job.paths, record.attempt) > earlier
+
+
+def retry_round(submitter: Submitter, view: StudyView, chosen: Sequence[Decision]) -> Submission | None:
+    """Hand over what is to be tried again; None where that is nothing.
+
+    Raises
+    ------
+    RefusedError
+        The executor refused it.
+    SchedulerError
+        The executor does not answer.
+    """
+    again = [decision for decision in chosen if decision.again]
+    if not again:
+        return None
+    newest = {job.job.job_id: job.submission for job in view.jobs if job.submission is not None}
+    by_executor: dict[ExecutorName, list[Decision]] = {}
+    for decision in again:
+        by_executor.setdefault(newest[decision.job_id].executor, []).append(decision)
+    submissions = [_hand_over(submitter, view, executor, own) for executor, own in by_executor.items()]
+    return submissions[-1]
+
+
+def _hand_over(submitter: Submitter, view: StudyView, executor: ExecutorName, again: Sequence[Decision]) -> Submission:
+    if executor == "slurm":
+        return _to_slurm(submitter, view, again)
+    submission = _new_round(submitter, view, executor, again)
+    submission.write(submitter.paths.submission(submission.number))
+    hand = to_this_machine if executor == "local" else to_this_process
+    submitter.say(hand(submitter.paths, submission))
+    return submission
+
+
+def _new_round(submitter: Submitter, view: StudyView, executor: ExecutorName, again: Sequence[Decision]) -> Submission:
+    last = view.submissions[-1]
+    return new_submission(
+        submitter.paths,
+        executor=executor,
+        jobs=[decision.job_id for decision in again],
+        filters=last.filters,
+        resources=view.study.design.resources,
+        scratch=Path(last.scratch).parent,
+        origin="retry",
+        reasons={decision.job_id: decision.why for decision in again},
+    )
+
+
+def _to_slurm(submitter: Submitter, view: StudyView, again: Sequence[Decision]) -> Submission:
+    """Where no node is left once the bad ones are excluded, no more are excluded than the study does itself."""
+    try:
+        return _round_on_slurm(submitter, view, again)
+    except RefusedError as error:
+        exclude = view.study.design.resources.exclude
+        if all(decision.resources.exclude == exclude for decision in again):
+            raise
+        submitter.say(f"{error.message}; trying without excluding nodes")
+        anywhere = [replace(decision, resources=decision.resources.model_copy(update={"exclude": exclude})) for decision in again]
+        return _round_on_slurm(submitter, view, anywhere)
+
+
+def _round_on_slurm(submitter: Submitter, view: StudyView, again: Sequence[Decision]) -> Submission:
+    submission = _new_round(submitter, view, "slurm", again)
+    jobs = [job.job for job in view.jobs if job.job.job_id in submission.jobs]
+    makes_data = not all(have_data(view.paths, view.study, job, from_outside=True) for job in jobs)
+    requests = [(decision.job_id, decision.resources) for decision in again]
+    return submitter.to_slurm(submission, requests, makes_data=makes_data)

@@ -1,0 +1,179 @@
+"""What Slurm says of jobs, asked by their names: at most one squeue and one sacct call, whatever their number.
+
+Names are this program's own and never given twice. Ids are: a controller that lost its state starts again from 1.
+"""
+
+import datetime
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from fly64_hpc.job_state import SLURM_STATES, JobState
+from fly64_hpc.slurm.calls import Answer, SlurmCalls
+
+SQUEUE_FORMAT = "%j|%F|%K|%T|%r|%N"
+SACCT_FORMAT = "JobID,JobName,State,ExitCode,NodeList,ReqMem,MaxRSS"
+_CLOCKS_DIFFER = datetime.timedelta(days=1)
+_TASK = re.compile(r"(\d+)(?:_(\d+|\[[\d,:\-]+(?:%\d+)?\]))?")
+
+TaskKey = tuple[str, int | None]
+"""A job's name and its array index; None for a job that is no array."""
+
+
+@dataclass(frozen=True)
+class QueueRow:
+    """A line of squeue."""
+
+    job_id: str
+    word: str
+    """Slurm's word for the state."""
+    reason: str
+    node: str
+
+
+@dataclass
+class Incarnation:
+    """A start of a task, as sacct has it; one that was requeued has several."""
+
+    job_id: str
+    word: str
+    detail: str
+    """What follows the word: `by 0`."""
+    exit_code: str
+    node: str
+    asked_memory: str
+    step_words: list[str] = field(default_factory=list)
+    step_exit_codes: list[str] = field(default_factory=list)
+    used_memory: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Seen:
+    """What both say of one task."""
+
+    queue: QueueRow | None = None
+    incarnations: list[Incarnation] = field(default_factory=list)
+    """Oldest first."""
+
+
+@dataclass(frozen=True)
+class SlurmReport:
+    """What Slurm says of some names."""
+
+    tasks: dict[TaskKey, Seen]
+    squeue_answered: bool
+    sacct_answered: bool
+    problems: tuple[str, ...]
+
+    def seen(self, tag: str, index: int | None) -> Seen:
+        """What is said of one task; nothing where nothing is."""
+        return self.tasks.get((tag, index), Seen())
+
+
+def ask(tags: Sequence[str], since_utc: str, calls: SlurmCalls) -> SlurmReport:
+    """Ask Slurm for the jobs of some names that were submitted at `since_utc` or later."""
+    if not tags:
+        return SlurmReport({}, True, True, ())
+    names = ",".join(tags)
+    squeue = calls("squeue", "--name", names, "--array", "--states=all", "--noheader", f"--format={SQUEUE_FORMAT}")
+    sacct = calls(
+        "sacct", "--duplicates", "--name", names, "--starttime", _start_time(since_utc), "--noheader", "--parsable2",
+        f"--format={SACCT_FORMAT}",
+    )  # fmt: skip
+    tasks: dict[TaskKey, Seen] = {}
+    for key, row in parse_squeue(squeue.out if squeue.is_good else ""):
+        seen = tasks.setdefault(key, Seen())
+        if seen.queue is None or SLURM_STATES.get(row.word, JobState.PENDING).is_open:
+            seen.queue = row  # of two jobs of one name, the one that is at work
+    for key, incarnation in parse_sacct(sacct.out if sacct.is_good else ""):
+        tasks.setdefault(key, Seen()).incarnations.append(incarnation)
+    return SlurmReport(tasks, squeue.is_good, sacct.is_good, tuple(_problems(squeue=squeue, sacct=sacct)))
+
+
+@dataclass(frozen=True)
+class NameFound:
+    """Whether Slurm knows a job by its name."""
+
+    job_id: str | None
+    is_certain: bool
+    """Whether squeue answered: then what it does not name is not waiting or running."""
+    problems: tuple[str, ...]
+
+
+def find_by_name(tag: str, since_utc: str, calls: SlurmCalls) -> NameFound:
+    """Look for the job that was submitted under a name."""
+    report = ask([tag], since_utc, calls)
+    own = [seen for (name, _), seen in report.tasks.items() if name == tag]
+    ids = [seen.queue.job_id if seen.queue else seen.incarnations[-1].job_id for seen in own]
+    return NameFound(ids[0] if ids else None, report.squeue_answered, report.problems)
+
+
+def parse_squeue(text: str) -> Iterator[tuple[TaskKey, QueueRow]]:
+    """Read lines of `SQUEUE_FORMAT`; a line that is none is passed over."""
+    for line in text.splitlines():
+        cells = line.strip().split("|")
+        if len(cells) == SQUEUE_FORMAT.count("|") + 1 and cells[1].isdigit():
+            tag, job_id, index, word, reason, node = cells
+            for number in _indices(index):
+                yield (tag, number), QueueRow(job_id, word, "" if reason == "None" else reason, node)
+
+
+def parse_sacct(text: str) -> Iterator[tuple[TaskKey, Incarnation]]:
+    """Read rows of `SACCT_FORMAT`: each job row is a start of a task, the step rows after it belong to it."""
+    started: list[tuple[TaskKey, Incarnation]] = []
+    current: Incarnation | None = None
+    for line in text.splitlines():
+        cells = line.strip().split("|")
+        if len(cells) != SACCT_FORMAT.count(",") + 1:
+            continue
+        job_id, _, step = cells[0].partition(".")
+        if step and current is not None:
+            _add_step(current, cells)
+        elif not step:
+            match = _TASK.fullmatch(job_id)
+            tasks = _indices(match[2] or "N/A") if match else []
+            started += [((cells[1], index), _incarnation(job_id.partition("_")[0], cells)) for index in tasks]
+            current = started[-1][1] if tasks else None
+    yield from started
+
+
+def _incarnation(job_id: str, cells: list[str]) -> Incarnation:
+    word, _, detail = cells[2].partition(" ")
+    node = "" if cells[4].startswith("None") else cells[4]
+    return Incarnation(job_id, word, detail, cells[3], node, cells[5])
+
+
+def _add_step(incarnation: Incarnation, cells: list[str]) -> None:
+    incarnation.step_words.append(cells[2])
+    incarnation.step_exit_codes.append(cells[3])
+    if cells[6]:
+        incarnation.used_memory.append(cells[6])
+
+
+def _indices(text: str) -> list[int | None]:
+    """`N/A` for no array, `4`, or `[0-3,7%2]` for several waiting tasks."""
+    if text == "N/A":
+        return [None]
+    spans = re.sub(r"%\d+|[\[\]]", "", text)
+    try:
+        return [index for part in spans.split(",") for index in _span(part)]
+    except ValueError:
+        return []
+
+
+def _span(part: str) -> range:
+    """`4`, `0-3` or `0-8:2`."""
+    bounds, _, step = part.partition(":")
+    first, _, last = bounds.partition("-")
+    return range(int(first), int(last or first) + 1, int(step or 1))
+
+
+def _start_time(since_utc: str) -> str:
+    """The day before, as sacct reads it: clocks and time zones may differ."""
+    return f"{datetime.datetime.fromisoformat(since_utc) - _CLOCKS_DIFFER:%Y-%m-%d}"
+
+
+def _problems(**answers: Answer) -> Iterator[str]:
+    for name, answer in answers.items():
+        if not answer.is_good:
+            yield f"{name} failed: {answer.words}"
