@@ -52,6 +52,8 @@ class JobView:
 
     node: str = ""
     """Where it runs or last ran; empty where nobody says."""
+    held_task: str = ""
+    """What Slurm calls it, where it is held after a failed launch."""
 
     @property
     def is_with_slurm(self) -> bool:
@@ -74,6 +76,11 @@ class StudyView:
     """Jobs of which nobody can say whether they run, because Slurm does not answer."""
     open_parts: tuple[str, ...]
     """Dataset and collector jobs that wait or run."""
+
+    @property
+    def held_tasks(self) -> list[str]:
+        """What Slurm holds after a failed launch, as Slurm calls it."""
+        return [job.held_task for job in self.jobs if job.held_task]
 
     @property
     def exit_code(self) -> int:
@@ -178,7 +185,9 @@ def _look_at_job(kept: _KeptJob, facts: ExecutorFacts, skipped: list[dict[str, A
         outcome = _skip(kept.job, skipped) or judge(_witnesses(kept, submission, facts))
     own_node = (readable.scheduler.node or "") if readable and not _is_earlier(readable, submission) else ""
     node = (fact.node if fact else "") or own_node
-    return JobView(kept.job, kept.paths, kept.spec, readable, kept.attempts, submission, outcome, node)
+    return JobView(
+        kept.job, kept.paths, kept.spec, readable, kept.attempts, submission, outcome, node, fact.held_task if fact else ""
+    )
 
 
 def _is_earlier(record: AttemptRecord, submission: Submission | None) -> bool:

@@ -48,6 +48,7 @@ def _collect_and_retry(submitter: Submitter, number: int, index: int) -> None:
     view = collect(paths, submitter.calls)
     if view.unheard:
         raise SchedulerError(f"Slurm does not answer: {'; '.join(view.problems)}.")
+    submitter.release(view.held_tasks)
     chosen = decisions(view, executor="slurm")
     for decision in chosen:
         say(f"{decision.job_id}: {'again' if decision.again else 'left'}: {decision.why}")

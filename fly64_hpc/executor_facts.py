@@ -82,9 +82,10 @@ class _Slurm:
 
     @cached_property
     def report(self) -> SlurmReport:
-        tags = [part.tag for submission in self.submissions for part in submission.parts if part.state != "refused"]
+        parts = [part for submission in self.submissions for part in submission.parts if part.state != "refused"]
+        ids = [part.scheduler_job_id for part in parts if part.scheduler_job_id is not None]
         since_utc = min((submission.created_utc for submission in self.submissions), default=self.now_utc)
-        return ask(tags, since_utc, self.calls)
+        return ask([part.tag for part in parts], since_utc, self.calls, ids if len(ids) == len(parts) else ())
 
     @cached_property
     def submitter_is_here(self) -> bool:

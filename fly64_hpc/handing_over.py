@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +64,13 @@ class Submitter:
         submitted = self._slurm(planned, is_adopted=False)
         self.say(_slurm_words(submitted))
         return submitted
+
+    def release(self, held_tasks: Iterable[str]) -> None:
+        """Let Slurm start what it holds because a launch of its own failed; whether it did start is the attempts' to tell."""
+        for task in held_tasks:
+            answer = self.calls("scontrol", "release", task)
+            outcome = "released" if answer.is_good else f"cannot be released: {answer.words}"
+            self.say(f"{task}, which Slurm held after its launch failed, is {outcome}")
 
     def come_again(self, submission: Submission, at_work: Sequence[int], delay_s: int) -> None:
         """Hand over another collector job of a submission, for when the arrays at work have ended."""

@@ -51,6 +51,8 @@ class ExecutorFact:
     """The signal that ended it, where one did."""
     memory: str = ""
     """How much memory it used, in words, where the executor knows."""
+    held_task: str = ""
+    """What Slurm calls a task that it holds because its own launch of it failed; it waits until it is released."""
     is_lost: bool = False
     """Whether the executor once had the job, and has forgotten it without an end."""
 

@@ -35,6 +35,7 @@ def main(argv: Sequence[str]) -> int:
         submitter = Submitter(paths, lock, calls, output.say)
         submitter.adopt()
         view = _heard(look(paths, calls))
+        submitter.release(view.held_tasks)
         chosen = decisions(view, arguments.budget)
         retry_round(submitter, view, chosen)
     collect(paths, calls)

@@ -105,7 +105,9 @@ class _Request:
             write_study(self.paths, self.loaded)
             if self.external:
                 write_jobs(self.paths, self.loaded, self.jobs, PreparedData(self.external, []))
-            todo = [job for job in open_jobs(self.paths, self.jobs, self.calls) if not _is_skipped(self.paths, job)]
+            view = look(self.paths, self.calls)
+            submitter.release(view.held_tasks)
+            todo = [job for job in open_jobs(view, self.jobs) if not _is_skipped(self.paths, job)]
             self._say_todo(todo, self.jobs)
             if todo:
                 requests = [(job.job_id, self.loaded.design.resources) for job in todo]
@@ -118,7 +120,7 @@ class _Request:
         write_study(self.paths, self.loaded)
         able = write_jobs(self.paths, self.loaded, self.jobs, prepared)
         with submitting(self.paths, self.output.say):
-            todo = open_jobs(self.paths, able, self.calls)
+            todo = open_jobs(look(self.paths, self.calls), able)
             submission = self._submission(todo, executor)
             if todo:
                 submission.write(self.paths.submission(submission.number))
@@ -141,7 +143,7 @@ class _Request:
         self.output.say(f"{len(todo)} jobs to submit, {len(able) - len(todo)} succeeded or at work already")
 
 
-def open_jobs(paths: StudyPaths, jobs: Sequence[TrainingJob], calls: SlurmCalls) -> list[TrainingJob]:
+def open_jobs(view: StudyView, jobs: Sequence[TrainingJob]) -> list[TrainingJob]:
     """The jobs that have neither succeeded nor anybody at work on them.
 
     Raises
@@ -149,9 +151,6 @@ def open_jobs(paths: StudyPaths, jobs: Sequence[TrainingJob], calls: SlurmCalls)
     SchedulerError
         Slurm has had one of them and does not say what became of it: submitting it again might train it twice.
     """
-    if not paths.study.exists():
-        return list(jobs)
-    view = look(paths, calls)
     outcomes = {job.job.job_id: job.outcome for job in view.jobs}
     for job in jobs:
         if job.job_id in view.unheard and outcomes[job.job_id].is_live:
@@ -201,7 +200,7 @@ def _print_plan(
     external: dict[Condition, JobData],
 ) -> int:
     executor: ExecutorName = "slurm" if arguments.executor == "auto" else arguments.executor
-    todo = open_jobs(paths, jobs, SlurmCalls())
+    todo = open_jobs(look(paths, SlurmCalls()), jobs) if paths.study.exists() else list(jobs)
     planned = plan(paths, loaded, todo, executor, makes_data=needs_data(paths, loaded, todo, external))
     if output.as_json:
         output.result(planned)

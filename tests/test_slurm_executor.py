@@ -160,11 +160,19 @@ def test_retry_says_first_what_it_would_do_and_keeps_to_its_budget(study: SlurmS
     study.wait_for("succeeded")
 
 
-def test_a_launch_that_failed_and_is_held_is_pending_with_its_reason(study: SlurmStudy, slurm: FakeMachine) -> None:
-    study.good(study.submit(*ONE, trainer="slow_trainer", SLOW_STEP_S=60))
+def test_a_launch_that_failed_and_is_held_is_named_and_released_by_the_next_submit(
+    study: SlurmStudy, slurm: FakeMachine, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    study.good(study.submit(*ONE, trainer="slow_trainer", SLOW_GATE=gate))
     slurm.wait_for_step(study.task_id())
     slurm.fail_launch(study.task_id())
+    gate.touch()
     wait_until(lambda: "launch failed requeued held" in study.collected()["state_reason"], "the reason")
+    answer = study.good(study.submit(*ONE))
+    assert f"{study.task_id()}, which Slurm held after its launch failed, is released" in answer.out
+    assert "0 jobs to submit" in answer.out
+    study.wait_for("succeeded")
 
 
 def test_the_older_of_two_living_attempts_stops_and_does_not_publish(

@@ -156,3 +156,17 @@ def test_a_name_is_found_by_either_and_not_to_find_it_is_certain_only_by_squeue(
 
 def test_a_task_that_nobody_names_is_seen_as_nothing() -> None:
     assert ask(["t"], SINCE, ScriptedSlurm()).seen("t", 3) == Seen()
+
+
+def test_sacct_is_asked_by_ids_where_all_are_known_because_by_name_it_hides_what_never_started() -> None:
+    slurm = ScriptedSlurm()
+    ask(["a", "b"], "2026-11-25T00:00:00.000Z", slurm, ["12", "13"])
+    ask(["a", "b"], "2026-11-25T00:00:00.000Z", slurm)
+    by_id, by_name = (call for call in slurm.asked if call[0] == "sacct")
+    assert by_id[2:4] == ("--jobs", "12,13")
+    assert by_name[2:4] == ("--name", "a,b")
+
+
+def test_another_s_job_of_the_same_id_has_another_name() -> None:
+    slurm = ScriptedSlurm(answers={"sacct": "12_0|foreign|RUNNING|0:0|g1|8G|\n"})
+    assert ask(["a"], "2026-11-25T00:00:00.000Z", slurm, ["12"]).seen("a", 0) == Seen()

@@ -6,6 +6,7 @@ steps of a job went through.
 
 import pwd
 import re
+from dataclasses import replace
 
 from fly64_hpc.job_state import SLURM_STATES, ExecutorFact, JobState
 from fly64_hpc.resources import memory_mib
@@ -13,6 +14,8 @@ from fly64_hpc.slurm.states import Incarnation, QueueRow, Seen, SlurmReport
 
 LAG_S = 60.0
 """So long after its submission a job may still be missing in both answers."""
+HELD_WORDS = "launch failed requeued held"
+"""squeue's reason for a task whose launch failed, as when the controller was killed in the middle of it."""
 _SIGNAL_9 = 9
 _SIGNALS = range(1, 65)
 _NO_LASTING_END = (JobState.PREEMPTED, JobState.NODE_FAILED, JobState.UNKNOWN)
@@ -23,7 +26,7 @@ def task_fact(report: SlurmReport, tag: str, index: int | None, age_s: float) ->
     """The fact about one task that was submitted `age_s` seconds ago; None where Slurm says nothing of it."""
     seen = report.seen(tag, index)
     if seen.queue is not None and SLURM_STATES.get(seen.queue.word, JobState.PENDING).is_open:
-        return _open_fact(seen.queue, seen)
+        return replace(_open_fact(seen.queue, seen), held_task=_held_task(seen.queue, index))
     if seen.incarnations and not _state(seen.incarnations[-1].word).is_open:
         newest = seen.incarnations[-1]
         is_taken_back = not report.squeue_answered and _state(newest.word) in _NO_LASTING_END
@@ -46,6 +49,12 @@ def _open_fact(row: QueueRow, seen: Seen) -> ExecutorFact:
     return ExecutorFact(
         state, words, node=row.node or (before.node if before else ""), before=_state(before.word) if before else None
     )
+
+
+def _held_task(row: QueueRow, index: int | None) -> str:
+    if HELD_WORDS not in row.reason.replace("_", " "):
+        return ""
+    return row.job_id if index is None else f"{row.job_id}_{index}"
 
 
 def _unlisted_fact(incarnation: Incarnation, *, squeue_answered: bool, age_s: float) -> ExecutorFact:

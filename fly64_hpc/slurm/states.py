@@ -70,14 +70,19 @@ class SlurmReport:
         return self.tasks.get((tag, index), Seen())
 
 
-def ask(tags: Sequence[str], since_utc: str, calls: SlurmCalls) -> SlurmReport:
-    """Ask Slurm for the jobs of some names that were submitted at `since_utc` or later."""
+def ask(tags: Sequence[str], since_utc: str, calls: SlurmCalls, job_ids: Sequence[str] = ()) -> SlurmReport:
+    """Ask Slurm for the jobs of some names that were submitted at `since_utc` or later.
+
+    Where all `job_ids` are known, sacct is asked by them: by name it hides what was cancelled before it could have started. What
+    it then says of somebody else's job of the same id has another name, and is nobody's here.
+    """
     if not tags:
         return SlurmReport({}, True, True, ())
     names = ",".join(tags)
     squeue = calls("squeue", "--name", names, "--array", "--states=all", "--noheader", f"--format={SQUEUE_FORMAT}")
+    which = ("--jobs", ",".join(job_ids)) if job_ids else ("--name", names)
     sacct = calls(
-        "sacct", "--duplicates", "--name", names, "--starttime", _start_time(since_utc), "--noheader", "--parsable2",
+        "sacct", "--duplicates", *which, "--starttime", _start_time(since_utc), "--noheader", "--parsable2",
         f"--format={SACCT_FORMAT}",
     )  # fmt: skip
     tasks: dict[TaskKey, Seen] = {}
