@@ -13,6 +13,8 @@ from fake_slurm.cluster import FakeSlurm
 from fake_slurm.records import NODES
 from slurm_study import ONE_ID, SlurmStudy, wait_until
 
+from fly64_hpc.job_record import now_utc, seconds_between
+
 sys.path.insert(0, str(REPOSITORY / "batch" / "test_cluster"))
 from cluster import Cluster
 from cluster_errors import ClusterUnavailableError
@@ -41,7 +43,7 @@ class Slurm(Protocol):
     def restart_job_ids(self) -> None: ...
     def occupy(self, job_id: str) -> None: ...
     def exhaust_memory(self, study: SlurmStudy) -> None: ...
-    def minute(self, seconds: float) -> float: ...
+    def let_time_run_out(self, study: SlurmStudy) -> None: ...
 
 
 class RealSlurm(Cluster):
@@ -90,9 +92,8 @@ class RealSlurm(Cluster):
     def exhaust_memory(self, study: SlurmStudy) -> None:
         """Its nodes look for themselves at what a step uses."""
 
-    def minute(self, seconds: float) -> float:
-        """What a minute of a time limit lasts, in seconds; it cannot be changed."""
-        return 60
+    def let_time_run_out(self, study: SlurmStudy) -> None:
+        """It will, by itself."""
 
 
 class FakeMachine(FakeSlurm):
@@ -114,13 +115,16 @@ class FakeMachine(FakeSlurm):
 
     def exhaust_memory(self, study: SlurmStudy) -> None:
         """It measures nothing: it is told that the study's job uses too much."""
-        wait_until((study.folder() / "attempts" / "001" / "result.json").exists, "an attempt that has begun")
+        study.wait_for_attempt(1)
         self.exceed_memory(study.task_id())
 
-    def minute(self, seconds: float) -> float:
-        """What a minute of a time limit lasts from now on, in seconds."""
-        self.change_settings(minute_s=seconds)
-        return seconds
+    def let_time_run_out(self, study: SlurmStudy) -> None:
+        """Minutes are shorter, until the time limit of the study's job, which is one minute, has come."""
+        study.wait_for_attempt(1)
+        age_s = seconds_between(study.record(1)["started_utc"], now_utc())
+        self.change_settings(minute_s=age_s + 4)
+        self.wait_for(study.task_id(), "TIMEOUT", "FAILED")
+        self.change_settings(minute_s=60)
 
     def restart_job_ids(self) -> None:  # type: ignore[override]
         """Every job is forgotten, and ids start again from the first."""
@@ -163,8 +167,10 @@ def _tasks(study: SlurmStudy) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def slurm_words(slurm: Slurm, study: SlurmStudy, job_id: str = ONE_ID) -> str:
-    """What sacct says of every start of a job, for the page on reliability."""
-    rows = []
+    """What sacct says of every start of a job, for the page on reliability; the fake's words are not for that."""
+    rows: list[str] = []
+    if not slurm.is_real:
+        return "-"
     for number in range(1, len(list((study.place.study / "submissions").glob("[0-9]*.json"))) + 1):
         for part in study.parts(number):
             if job_id in part["jobs"]:

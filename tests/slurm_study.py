@@ -109,6 +109,10 @@ class SlurmStudy:
         found: dict[str, Any] = json.loads((self.folder(job_id) / "attempts" / f"{attempt:03d}" / "result.json").read_text())
         return found
 
+    def wait_for_attempt(self, attempt: int, job_id: str = ONE_ID) -> None:
+        """Wait until an attempt has begun."""
+        wait_until((self.folder(job_id) / "attempts" / f"{attempt:03d}" / "result.json").exists, f"attempt {attempt}")
+
     def wait_for_epochs(self, epochs: int, attempt: int = 1, job_id: str = ONE_ID, timeout_s: float = 120) -> None:
         """Wait until an attempt has saved so many epochs, counted from the start."""
         folder = self.folder(job_id) / "checkpoints" / f"{attempt:03d}"

@@ -143,11 +143,14 @@ def held_collector(slurm: Slurm, study: SlurmStudy) -> Iterator[None]:
 TIME_LIMIT = ("--time", "1", "--set", "resources.signal_delay_s=10")
 
 
-def test_fault_06_the_time_limit_with_progress(slurm: Slurm, study: SlurmStudy, uninterrupted: str, witness: Witness) -> None:
-    minute_s = slurm.minute(10)
-    study.good(study.submit(*ONE, *TIME_LIMIT, trainer="slow_trainer", SLOW_STEP_S=minute_s / 20))
+def test_fault_06_the_time_limit_with_progress(
+    slurm: Slurm, study: SlurmStudy, uninterrupted: str, tmp_path: Path, witness: Witness
+) -> None:
+    submit_halting(study, tmp_path, *TIME_LIMIT)
     with held_collector(slurm, study):
+        slurm.let_time_run_out(study)
         timed_out = study.wait_for("timed_out")
+        (tmp_path / "gate").touch()
     job = study.wait_for("succeeded", timeout_s=300)  # the collector job submits it again
     witness(slurm_words(slurm, study), timed_out, job)
     assert study.record(1)["stopped_by"] == "time limit"
@@ -156,8 +159,8 @@ def test_fault_06_the_time_limit_with_progress(slurm: Slurm, study: SlurmStudy, 
 
 
 def test_fault_06_the_time_limit_without_progress(slurm: Slurm, study: SlurmStudy, witness: Witness) -> None:
-    slurm.minute(4)
     study.good(study.submit(*ONE, *TIME_LIMIT, trainer="stuck_trainer"))
+    slurm.let_time_run_out(study)
     job = study.wait_for("timed_out", timeout_s=240)
     witness(slurm_words(slurm, study), job)
     slurm.wait_idle()  # the collector job has had its say

@@ -6,21 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import SMOKE, Workplace
-from slurm_machines import FakeMachine
+from command import Workplace
+from slurm_machines import NODES, FakeMachine
 from slurm_study import DOSE, DOSE_IDS, ONE, ONE_ID, SlurmStudy, wait_until
 
-from fly64_hpc.collector import look
+from fly64_hpc import executor_facts
+from fly64_hpc.collector import StudyView, look
 from fly64_hpc.job_paths import StudyPaths
-from fly64_hpc.slurm import calls
-
-
-@pytest.fixture(scope="module")
-def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The datasets of the smoke study, made once."""
-    place = Workplace(tmp_path_factory.mktemp("prepared"))
-    assert place.run("prepare", "--study", SMOKE).code == 0
-    return place.study / "data"
+from fly64_hpc.outcome import Cause
+from fly64_hpc.slurm import calls, facts
 
 
 @pytest.fixture
@@ -32,13 +26,26 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeMachine]:
 
 
 @pytest.fixture
-def study(slurm: FakeMachine, datasets: Path, tmp_path: Path) -> SlurmStudy:
+def study(slurm: FakeMachine, prepared: Path, tmp_path: Path) -> SlurmStudy:
     """A study on datasets that are there, its jobs trained by nobody."""
-    return SlurmStudy(Workplace(tmp_path, slurm.environment()), datasets)
+    return SlurmStudy(Workplace(tmp_path, slurm.environment()), prepared)
 
 
 def idle(study: SlurmStudy, *arguments: str) -> None:
     study.good(study.submit(*arguments, trainer="idle_trainer"))
+
+
+def without_nodes(slurm: FakeMachine) -> None:
+    """What is submitted waits, and costs nothing."""
+    for node in NODES:
+        slurm.cut_off_node(node)
+
+
+def seen_here(study: SlurmStudy, slurm: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> StudyView:
+    """A look from this process."""
+    for name, value in slurm.environment().items():
+        monkeypatch.setenv(name, value)
+    return look(StudyPaths(study.place.study))
 
 
 def commands(slurm: FakeMachine, *names: str) -> list[list[str]]:
@@ -46,15 +53,16 @@ def commands(slurm: FakeMachine, *names: str) -> list[list[str]]:
 
 
 def test_a_dataset_job_comes_first_then_the_arrays_then_the_collector(study: SlurmStudy, slurm: FakeMachine) -> None:
+    slurm.set_max_array_size(2)
     own = SlurmStudy(study.place)
-    printed = json.loads(own.submit(*DOSE, "--print-only", "--json").out)
+    printed = json.loads(own.submit(*DOSE, "--print-only", "--json", trainer="idle_trainer").out)
     assert not own.place.files()
-    own.good(own.submit(*DOSE))
-    data, train, collect = own.submission()["parts"]
-    assert [slurm.script(part["scheduler_job_id"]) for part in (data, train, collect)] == printed["scripts"]
-    asked = [" ".join(call) for call in commands(slurm, "sbatch")]
-    assert f"--dependency=afterok:{data['scheduler_job_id']} " in asked[1]
-    assert f"--dependency=afterany:{data['scheduler_job_id']}:{train['scheduler_job_id']} " in asked[2]
+    idle(own, *DOSE)
+    data, first, second, collector = (part["scheduler_job_id"] for part in own.submission()["parts"])
+    assert [slurm.script(part) for part in (data, first, second, collector)] == printed["scripts"]
+    asked = [next((word for word in call if word.startswith("--dep")), "") for call in commands(slurm, "sbatch")]
+    after = [f"afterok:{data}", f"afterok:{data}", f"afterany:{data}:{first}:{second}"]
+    assert asked == ["", *(f"--dependency={word}" for word in after)]
     own.wait_for_manifest({"succeeded": 3})
     assert "0 jobs to submit, 3 succeeded or at work already" in own.submit(*DOSE).out
 
@@ -69,13 +77,13 @@ def test_a_study_is_split_at_the_largest_array_and_shares_its_throttle(study: Sl
 
 
 def test_a_limit_on_submitted_jobs_means_smaller_arrays_and_waiting(study: SlurmStudy, slurm: FakeMachine) -> None:
-    slurm.submit_limit = 3
-    answer = study.good(study.submit(trainer="idle_trainer"))
-    assert "Slurm has no room for an array of 9; handing over 4 and 5 instead" in answer.out
-    assert sorted(job for part in study.parts() for job in part["jobs"]) == sorted(
-        job["job_id"] for job in study.place.manifest()["jobs"]
-    )
-    study.wait_for_manifest({"succeeded": 9})
+    slurm.submit_limit = 2
+    answer = study.good(study.submit(*DOSE, trainer="idle_trainer", IDLE_STEP_S=0.5))
+    assert "Slurm has no room for an array of 3; handing over 1 and 2 instead" in answer.out
+    assert "Slurm has no room for another job (sbatch: error: QOSMaxSubmitJobPerUserLimit" in answer.out
+    assert [part["jobs"] for part in study.parts()] == [[job_id] for job_id in DOSE_IDS]
+    study.wait_for_manifest({"succeeded": 3})
+    assert [study.job(job_id)["scheduler"]["attempts"] for job_id in DOSE_IDS] == [1, 1, 1]
 
 
 def test_a_refusal_is_exit_2_with_the_words_of_sbatch_and_nothing_submitted(study: SlurmStudy, slurm: FakeMachine) -> None:
@@ -106,16 +114,28 @@ def test_one_squeue_and_one_sacct_a_look_whatever_the_number_of_jobs(study: Slur
 def test_a_slurm_that_hangs_is_named_and_its_jobs_are_waited_for(
     study: SlurmStudy, slurm: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study.good(study.submit(*ONE, trainer="slow_trainer", SLOW_STEP_S=60))
+    without_nodes(slurm)
+    idle(study, *ONE)
     for command in ("squeue", "sacct"):
         slurm.hang(command, 30)
-    for name, value in slurm.environment().items():
-        monkeypatch.setenv(name, value)
     monkeypatch.setattr(calls.SlurmCalls.__call__, "__kwdefaults__", {"timeout_s": 0.5, "held_open": (), "defaults": ()})
-    view = look(StudyPaths(study.place.study))
+    view = seen_here(study, slurm, monkeypatch)
     job = view.jobs[0]
     assert view.problems[0] == "squeue failed: squeue did not answer within 0 s"
     assert (job.outcome.state.value, job.outcome.is_live, job.job.job_id in view.unheard) == ("unknown", True, True)
+
+
+def test_in_the_dark_nothing_is_submitted_again(study: SlurmStudy, slurm: FakeMachine) -> None:
+    without_nodes(slurm)
+    idle(study, *ONE)
+    slurm.kill_controller()
+    assert "0 jobs to submit" in study.submit(*ONE).out, "sacct knows it still"
+    slurm.stop_database()
+    answer = study.submit(*ONE)
+    assert (answer.code, len(slurm.job_ids())) == (2, 2)
+    assert f"{ONE_ID} may be running: no attempt left a record; squeue failed: " in answer.err
+    assert "Submit again when squeue answers" in answer.err
+    assert study.retry().code == 2
 
 
 def test_without_sacct_the_nodes_and_squeue_suffice(study: SlurmStudy, slurm: FakeMachine) -> None:
@@ -126,11 +146,43 @@ def test_without_sacct_the_nodes_and_squeue_suffice(study: SlurmStudy, slurm: Fa
     assert (answer.code, "warning: sacct failed" in answer.out) == (0, True)
 
 
-def test_a_sacct_that_lags_changes_nothing(study: SlurmStudy, slurm: FakeMachine) -> None:
-    slurm.sacct_lag_s = 5
-    study.good(study.submit(*ONE, trainer="slow_trainer", SLOW_STEP_S=60))
-    assert study.collected()["state"] in ("pending", "running")
+def test_a_sacct_that_lags_is_waited_for(study: SlurmStudy, slurm: FakeMachine) -> None:
+    slurm.sacct_lag_s = 600
+    study.good(study.submit(*ONE, "--set", "resources.setup=[exit 3]", "--set", "resources.retry.budget=0"))
+    slurm.wait_idle()
+    assert "squeue: FAILED NonZeroExitCode" in study.collected()["state_reason"]
+    slurm.change_settings(min_job_age_s=0)
+    assert study.collected()["state_reason"] == "was submitted a moment ago"
     assert "0 jobs to submit" in study.submit(*ONE).out
+    slurm.sacct_lag_s = 0
+    job = study.collected()
+    assert (job["state"], "sacct: FAILED 3:0 g1" in job["state_reason"]) == ("failed", True)
+
+
+def test_a_job_with_an_id_of_ours_is_not_ours(study: SlurmStudy, slurm: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    idle(study, *ONE, "--set", "resources.env.IDLE_STEP_S='60'")
+    study.wait_for_attempt(1)
+    slurm.restart_job_ids()
+    slurm.occupy(study.parts()[0]["scheduler_job_id"])
+    assert study.collected()["state_reason"].endswith("sacct: RUNNING g1"), "a moment ago it was there"
+    monkeypatch.setattr(executor_facts, "LAG_S", 0.0)
+    monkeypatch.setattr(facts, "LAG_S", 0.0)
+    outcome = seen_here(study, slurm, monkeypatch).jobs[0].outcome
+    assert (outcome.state.value, outcome.is_live, outcome.cause) == ("unknown", False, Cause.LOST)
+    assert "Slurm has lost it: squeue does not list it, sacct: RUNNING g1" in outcome.reason
+
+
+def test_of_what_has_succeeded_only_the_newest_submission_is_asked_for(study: SlurmStudy, slurm: FakeMachine) -> None:
+    idle(study, *ONE)
+    study.wait_for_manifest({"succeeded": 1})
+    idle(study, *DOSE)
+    study.wait_for_manifest({"succeeded": 3})
+    slurm.forget_calls()
+    study.status()
+    parts = study.submission(2)["parts"]
+    names, ids = (",".join(part[key] for part in parts) for key in ("tag", "scheduler_job_id"))
+    (squeue,), (sacct,) = commands(slurm, "squeue"), commands(slurm, "sacct")
+    assert (squeue[squeue.index("--name") + 1], sacct[sacct.index("--jobs") + 1]) == (names, ids)
 
 
 def test_what_slurm_has_forgotten_is_known_by_its_record_or_by_nobody(study: SlurmStudy, slurm: FakeMachine) -> None:
@@ -148,27 +200,25 @@ def test_what_slurm_has_forgotten_is_known_by_its_record_or_by_nobody(study: Slu
 
 
 def test_retry_says_first_what_it_would_do_and_keeps_to_its_budget(study: SlurmStudy, slurm: FakeMachine) -> None:
-    study.good(study.submit(*ONE, "--set", "resources.retry.budget=0", trainer="slow_trainer", SLOW_STEP_S=1))
-    study.wait_for_epochs(1)
-    slurm.kill_task(study.task_id(), 15)
+    not_on_g1 = ("--set", """resources.setup=['[ "$SLURMD_NODENAME" != g1 ]']""", "--set", "resources.retry.budget=0")
+    study.good(study.submit(*ONE, *not_on_g1, trainer="idle_trainer"))
+    study.wait_for("failed")
     slurm.wait_idle()
-    assert study.collected()["state"] == "pending"
     assert "its budget of 0 retries is used up" in study.retry().out
-    assert f"{ONE_ID}: again: interrupted: again, from its checkpoint" in study.retry("--preview", "--budget", "1").out
-    assert not (study.place.study / "submissions" / "0002.json").exists()
-    study.good(study.retry("--budget", "1"))
-    study.wait_for("succeeded")
+    again = f"{ONE_ID}: again: a broken environment: again, on another node than g1"
+    assert again in study.retry("--preview", "--budget", "1").out
+    assert f"{ONE_ID}: left: " in study.retry("--preview", "--budget", "0").out
+    assert len(slurm.job_ids()) == 2, "nothing was submitted again"
+    assert again in study.good(study.retry("--budget", "1")).out
+    assert study.wait_for("succeeded")["scheduler"]["node"] == "g2"
 
 
-def test_a_launch_that_failed_and_is_held_is_named_and_released_by_the_next_submit(
-    study: SlurmStudy, slurm: FakeMachine, tmp_path: Path
-) -> None:
-    gate = tmp_path / "gate"
-    study.good(study.submit(*ONE, trainer="slow_trainer", SLOW_GATE=gate))
-    slurm.wait_for_step(study.task_id())
+def test_a_launch_that_failed_and_is_held_is_named_and_released_by_the_next_submit(study: SlurmStudy, slurm: FakeMachine) -> None:
+    study.good(study.submit(*ONE, trainer="idle_trainer", IDLE_STEP_S=1))
+    study.wait_for_attempt(1)
     slurm.fail_launch(study.task_id())
-    gate.touch()
     wait_until(lambda: "launch failed requeued held" in study.collected()["state_reason"], "the reason")
+    assert study.job()["state"] == "pending"
     answer = study.good(study.submit(*ONE))
     assert f"{study.task_id()}, which Slurm held after its launch failed, is released" in answer.out
     assert "0 jobs to submit" in answer.out
@@ -180,11 +230,11 @@ def test_the_older_of_two_living_attempts_stops_and_does_not_publish(
 ) -> None:
     gate = tmp_path / "gate"
     study.good(study.submit(*ONE, trainer="slow_trainer", SLOW_GATE=gate))
-    wait_until((study.folder() / "attempts" / "001" / "result.json").exists, "attempt 1")
+    study.wait_for_attempt(1)
     result = study.folder() / "attempts" / "001" / "result.json"
     result.write_text(result.read_text().replace('"host": "', '"host": "another-'))  # the fake's nodes share one name
     slurm.cut_off_node(study.record(1)["scheduler"]["node"])
-    wait_until((study.folder() / "attempts" / "002" / "result.json").exists, "attempt 2")
+    study.wait_for_attempt(2)
     assert study.record(1)["ended_utc"] is None, "the first lives on"
     wait_until(lambda: study.record(1)["ended_utc"], "the end of attempt 1")
     gate.touch()
@@ -218,5 +268,6 @@ def test_a_study_whose_dataset_job_failed_may_be_mended(study: SlurmStudy, slurm
     own.good(own.submit(*ONE, *too_far))
     job = own.wait_for("cancelled")
     assert "the dataset job failed" in job["state_reason"]
-    own.good(own.submit(*ONE))
+    slurm.wait_idle()  # the collector job reads the study as it was
+    idle(own, *ONE)
     own.wait_for("succeeded")

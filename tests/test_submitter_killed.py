@@ -53,6 +53,7 @@ def test_killed_before_each_thing_that_it_does_to_files_and_processes(studies: C
     assert codes == dict.fromkeys(numbers, (-9, 0))
     on_record = {number: {part["tag"] for part in studies(number).submission()["parts"]} for number in range(things + 1)}
     with_slurm = slurm.call("squeue", "--states=all", "--noheader", "--format=%j").split()
-    assert sorted(with_slurm) == sorted(tag for tags in on_record.values() for tag in tags), on_record
+    wrong = {number: tags for number, tags in on_record.items() if any(with_slurm.count(tag) != 1 for tag in tags)}
+    assert (wrong, len(with_slurm)) == ({}, 2 * len(on_record)), "each is with Slurm once, and nothing else is"
     assert {len(tags) for tags in on_record.values()} == {2}, "the array and the collector job"
     assert not [number for number in numbers if (studies(number).place.study / "submissions" / "0002.json").exists()]
