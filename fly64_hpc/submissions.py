@@ -123,7 +123,7 @@ def new_submission(
     return Submission(
         number=number,
         origin=origin,
-        tag=f"{paths.root.name}-{number:04d}-{secrets.token_hex(4)}",
+        tag=f"{_plain(paths.root.name)}-{number:04d}-{secrets.token_hex(4)}",
         executor=executor,
         state="intended",
         created_utc=now_utc(),
@@ -134,6 +134,11 @@ def new_submission(
         submitter=this_process(),
         reasons=reasons or {},
     )
+
+
+def _plain(name: str) -> str:
+    """A folder's name without what Slurm's commands would read as the end of it: a study directory may have been renamed."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
 
 
 def submission_scratch(scratch: Path, number: int) -> Path:

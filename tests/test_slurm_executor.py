@@ -250,6 +250,14 @@ def test_a_setup_line_that_fails_fails_the_job_with_its_last_words(study: SlurmS
     assert "its log ends with 'no such module'" in job["state_reason"]
 
 
+def test_a_collector_job_does_its_work_on_a_node_whose_setup_fails(study: SlurmStudy, slurm: FakeMachine) -> None:
+    fails_on_g1 = json.dumps(['[ "$SLURMD_NODENAME" != g1 ]'])
+    study.good(study.submit(*ONE, "--set", f"resources.setup={fails_on_g1}", trainer="idle_trainer"))
+    study.wait_for_manifest({"succeeded": 1})
+    assert study.submission(2)["reasons"][ONE_ID] == "a broken environment: again, on another node than g1"
+    assert study.job()["scheduler"]["node"] != "g1"
+
+
 def test_an_account_of_digits_reaches_sbatch_as_it_was_typed(study: SlurmStudy) -> None:
     assert "#SBATCH --account=007\n" in study.submit("--account", "007", "--print-only").out
 

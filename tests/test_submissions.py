@@ -1,6 +1,7 @@
 """Records of who was asked to run what: numbers, names, the parts that stand, and the lock of the only submitter."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -218,3 +219,11 @@ def test_where_there_are_no_locks_nothing_is_submitted(study: TinyStudy, monkeyp
     monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(RequestError, match="cannot be locked: Function not implemented"), submitting(study.paths):
         pass
+
+
+@pytest.mark.parametrize("name", ["run 1,2", "a|b", "fly64*smoke"])
+def test_a_name_that_slurm_would_cut_is_made_plain(study: TinyStudy, name: str) -> None:
+    moved = StudyPaths(study.paths.root.with_name(name))
+    study.paths.root.rename(moved.root)
+    made = submissions.new_submission(moved, executor="slurm", jobs=["a"], filters={}, resources=Resources(), scratch=moved.root)
+    assert re.fullmatch(r"[A-Za-z0-9_.-]+-0001-[0-9a-f]{8}", made.tag)

@@ -38,7 +38,7 @@ def render_script(study_dir: Path, scratch: Path, number: int, index: int, part:
     Its name and what it depends on are not in it: sbatch is told them on its command line.
     """
     writer = _ScriptWriter(folder=scratch)
-    writer.update_parameters(**_parameters(part.resources, part.kind, _setup_lines(number, part.resources)))
+    writer.update_parameters(**_parameters(part.resources, part.kind, _setup_lines(number, part)))
     if part.kind == "train":
         writer.parameters |= {"map_count": len(part.jobs), "array_parallelism": part.throttle}
     command = [sys.executable, "-u", "-m", NODE_MODULE, str(study_dir), str(number), str(index)]
@@ -67,10 +67,13 @@ def _parameters(resources: Resources, kind: str, setup: list[str]) -> dict[str, 
     return {key: value for key, value in (asked | resources.gpu_request).items() if value is not None}
 
 
-def _setup_lines(number: int, resources: Resources) -> list[str]:
+def _setup_lines(number: int, part: Part) -> list[str]:
+    resources = part.resources
     exports = [f"export {name}={shlex.quote(value)}" for name, value in resources.env.items()]
+    # The collector job needs nothing of a node, and must tell what went wrong on one even from there.
+    strict = [] if part.kind == "collect" else ["set -e  # a job whose setup fails must fail"]
     return [
-        "set -e  # a job whose setup fails must fail",
+        *strict,
         f"export {BATCH_PID_VARIABLE}=$$  # whose first environment is that of the submit",
         *resources.setup,
         *exports,
