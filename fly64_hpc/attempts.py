@@ -4,7 +4,6 @@ A cluster may take a node for dead and start its job elsewhere while the first p
 publishing one exclude each other by a lock, so what is published is always whole and of the newest attempt at that moment.
 """
 
-import fcntl
 import os
 import shutil
 import time
@@ -13,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fly64_hpc.errors import StudyDirectoryError
+from fly64_hpc.file_lock import locked
 from fly64_hpc.job_paths import JobPaths
 from fly64_hpc.job_record import AttemptRecord, read_attempt
 from ptycho_torch.npz_contract import write_text
@@ -27,9 +27,7 @@ RESERVE_BYTES = 16_384
 def publishing(paths: JobPaths) -> Iterator[None]:
     """Keep others from claiming an attempt at this job or publishing one."""
     paths.attempts.mkdir(parents=True, exist_ok=True)
-    with paths.lock.open("w") as lock:
-        with suppress(OSError):  # a file system without locks: then the window between look and rename stays open
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(paths.lock):  # without it the window between look and rename stays open
         yield
 
 

@@ -4,15 +4,15 @@ Everything is read from the study directory and the executors each time, so it m
 any shell; the two files are replaced as a whole.
 """
 
-import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from fly64_hpc import checkpoint_index, executor_facts
 from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, StudyDirectoryError
 from fly64_hpc.executor_facts import ExecutorFacts, log_evidence
+from fly64_hpc.file_lock import locked
 from fly64_hpc.job_matrix import TrainingJob, job_matrix
 from fly64_hpc.job_paths import JobPaths, StudyPaths
 from fly64_hpc.job_record import (
@@ -135,9 +135,7 @@ def _one_collector(paths: StudyPaths) -> Iterator[None]:
     if not paths.root.is_dir():
         yield  # what is missing is said by who reads it
         return
-    with paths.collect_lock.open("w") as lock:
-        with suppress(OSError):  # a file system without locks: files are replaced as a whole all the same
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(paths.collect_lock):
         yield
 
 

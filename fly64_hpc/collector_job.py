@@ -51,7 +51,7 @@ def _collect_and_retry(submitter: Submitter, number: int, index: int) -> None:
     submitter.release(view.held_tasks)
     chosen = decisions(view, executor="slurm")
     for decision in chosen:
-        say(f"{decision.job_id}: {'again' if decision.again else 'left'}: {decision.why}")
+        say(str(decision))
     own = read_record(paths.submission(number), Submission)
     if (at_work := _parts_at_work(view, own)) and _may_come_again(own, index):
         say(f"{len(at_work)} arrays of this submission are at work still; another collector job comes after them")

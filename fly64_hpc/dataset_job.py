@@ -1,12 +1,12 @@
 """The dataset job: on a node, makes the datasets of a submission's jobs and says what each job is, before the arrays start."""
 
-import fcntl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from fly64_hpc import datasets
 from fly64_hpc.datasets import JobData, PreparedData, Say
 from fly64_hpc.errors import StudyDirectoryError
+from fly64_hpc.file_lock import locked
 from fly64_hpc.job_matrix import TrainingJob, job_config, job_matrix
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import JobSpec, file_digest, read_record
@@ -38,9 +38,7 @@ def run_dataset_job(paths: StudyPaths, submission: Submission, say: Say) -> bool
 def _one_maker(paths: StudyPaths) -> Iterator[None]:
     """Dataset jobs of two submissions may want the same datasets: one makes them, the other finds them made."""
     paths.data.mkdir(parents=True, exist_ok=True)
-    with (paths.data / ".lock").open("w") as lock:
-        with suppress(OSError):  # a file system without locks: files are replaced as a whole all the same
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(paths.data / ".lock"):
         yield
 
 

@@ -79,6 +79,8 @@ class _Slurm:
     submissions: Sequence[Submission]
     calls: SlurmCalls
     now_utc: str = field(default_factory=now_utc)
+    _dataset_failures: dict[int, str] = field(default_factory=dict)
+    """By submission: why its dataset job failed, or nothing."""
 
     @cached_property
     def report(self) -> SlurmReport:
@@ -133,16 +135,24 @@ class _Slurm:
 
     def _after_dataset_job(self, submission: Submission, part: Part, fact: ExecutorFact | None) -> ExecutorFact | None:
         """A job whose dataset job has failed is cancelled, with the cause."""
-        for data in submission.standing(part.after_ok):
-            record = read_dataset_job(self.paths, submission.number)
-            made = task_fact(self.report, data.tag, None, self._age_s(submission))
-            failed = record.error if record is not None and record.state == "failed" else ""
-            if not failed and made is not None and made.state.is_bad and not (record and record.state == "succeeded"):
-                failed = f"it ended without a record ({made.words})"
-            if failed and not (fact is not None and fact.state.is_open and "Dependency" not in fact.words):
-                words = f"cancelled, because the dataset job failed: {failed}"
-                return ExecutorFact(JobState.CANCELLED, words, is_live=False)
+        failed = self._dataset_failure(submission) if submission.standing(part.after_ok) else ""
+        if failed and not (fact is not None and fact.state.is_open and "Dependency" not in fact.words):
+            return ExecutorFact(JobState.CANCELLED, f"cancelled, because the dataset job failed: {failed}", is_live=False)
         return None
+
+    def _dataset_failure(self, submission: Submission) -> str:
+        if submission.number not in self._dataset_failures:
+            (data,) = (part for part in submission.parts if part.kind == "data")
+            self._dataset_failures[submission.number] = self._why_failed(submission, data)
+        return self._dataset_failures[submission.number]
+
+    def _why_failed(self, submission: Submission, data: Part) -> str:
+        """By its own record, or, where that has no end, by what Slurm says of it; nothing where it has not failed."""
+        record, made = read_dataset_job(self.paths, submission.number), self._part_fact(submission, data)
+        if record is not None and record.state == "failed":
+            return record.error
+        has_succeeded = record is not None and record.state == "succeeded"
+        return f"it ended without a record ({made.words})" if made is not None and made.state.is_bad and not has_succeeded else ""
 
     def _part_fact(self, submission: Submission, part: Part) -> ExecutorFact | None:
         return task_fact(self.report, part.tag, None, self._age_s(submission))

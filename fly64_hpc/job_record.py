@@ -154,6 +154,11 @@ def read_skipped_views(path: Path) -> list[dict[str, Any]]:
     return views
 
 
+def read_skipped_conditions(path: Path) -> set[tuple[float, str]]:
+    """The dose and the name of each view of a skip_summary.json; see `read_skipped_views`."""
+    return {(view["dose"], view["view"]) for view in read_skipped_views(path)}
+
+
 def read_record(path: Path, model: type[RecordT]) -> RecordT:
     """Read a record of the study directory.
 

@@ -54,7 +54,7 @@ def _heard(view: StudyView) -> StudyView:
 
 def _say(output: Output, chosen: Sequence[Decision]) -> None:
     for decision in chosen:
-        output.say(f"{decision.job_id}: {'again' if decision.again else 'left'}: {decision.why}")
+        output.say(str(decision))
     if not chosen:
         output.say("nothing to retry: every job that was submitted has succeeded or is at work")
     output.result([{"job_id": decision.job_id, "again": decision.again, "why": decision.why} for decision in chosen])

@@ -33,6 +33,9 @@ class Decision:
     why: str
     resources: Resources
 
+    def __str__(self) -> str:
+        return f"{self.job_id}: {'again' if self.again else 'left'}: {self.why}"
+
 
 def decide(failure: Failure) -> Decision:
     """What is to be done about a job that has ended without success.

@@ -55,8 +55,8 @@ def _made_progress(job: JobView) -> bool:
     return last_step(job.paths, record.attempt) > earlier
 
 
-def retry_round(submitter: Submitter, view: StudyView, chosen: Sequence[Decision]) -> Submission | None:
-    """Hand over what is to be tried again; None where that is nothing.
+def retry_round(submitter: Submitter, view: StudyView, chosen: Sequence[Decision]) -> None:
+    """Hand over what is to be tried again.
 
     Raises
     ------
@@ -66,24 +66,22 @@ def retry_round(submitter: Submitter, view: StudyView, chosen: Sequence[Decision
         The executor does not answer.
     """
     again = [decision for decision in chosen if decision.again]
-    if not again:
-        return None
     newest = {job.job.job_id: job.submission for job in view.jobs if job.submission is not None}
     by_executor: dict[ExecutorName, list[Decision]] = {}
     for decision in again:
         by_executor.setdefault(newest[decision.job_id].executor, []).append(decision)
-    submissions = [_hand_over(submitter, view, executor, own) for executor, own in by_executor.items()]
-    return submissions[-1]
+    for executor, own in by_executor.items():
+        _hand_over(submitter, view, executor, own)
 
 
-def _hand_over(submitter: Submitter, view: StudyView, executor: ExecutorName, again: Sequence[Decision]) -> Submission:
+def _hand_over(submitter: Submitter, view: StudyView, executor: ExecutorName, again: Sequence[Decision]) -> None:
     if executor == "slurm":
-        return _to_slurm(submitter, view, again)
+        _to_slurm(submitter, view, again)
+        return
     submission = _new_round(submitter, view, executor, again)
     submission.write(submitter.paths.submission(submission.number))
     hand = to_this_machine if executor == "local" else to_this_process
     submitter.say(hand(submitter.paths, submission))
-    return submission
 
 
 def _new_round(submitter: Submitter, view: StudyView, executor: ExecutorName, again: Sequence[Decision]) -> Submission:
@@ -100,22 +98,22 @@ def _new_round(submitter: Submitter, view: StudyView, executor: ExecutorName, ag
     )
 
 
-def _to_slurm(submitter: Submitter, view: StudyView, again: Sequence[Decision]) -> Submission:
+def _to_slurm(submitter: Submitter, view: StudyView, again: Sequence[Decision]) -> None:
     """Where no node is left once the bad ones are excluded, no more are excluded than the study does itself."""
     try:
-        return _round_on_slurm(submitter, view, again)
+        _round_on_slurm(submitter, view, again)
     except RefusedError as error:
         exclude = view.study.design.resources.exclude
         if all(decision.resources.exclude == exclude for decision in again):
             raise
         submitter.say(f"{error.message}; trying without excluding nodes")
         anywhere = [replace(decision, resources=decision.resources.model_copy(update={"exclude": exclude})) for decision in again]
-        return _round_on_slurm(submitter, view, anywhere)
+        _round_on_slurm(submitter, view, anywhere)
 
 
-def _round_on_slurm(submitter: Submitter, view: StudyView, again: Sequence[Decision]) -> Submission:
+def _round_on_slurm(submitter: Submitter, view: StudyView, again: Sequence[Decision]) -> None:
     submission = _new_round(submitter, view, "slurm", again)
     jobs = [job.job for job in view.jobs if job.job.job_id in submission.jobs]
     makes_data = not all(have_data(view.paths, view.study, job, from_outside=True) for job in jobs)
     requests = [(decision.job_id, decision.resources) for decision in again]
-    return submitter.to_slurm(submission, requests, makes_data=makes_data)
+    submitter.to_slurm(submission, requests, makes_data=makes_data)

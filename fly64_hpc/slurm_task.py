@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fly64_hpc.job_paths import StudyPaths
-from fly64_hpc.job_record import AttemptRecord, read_record, read_skipped_views
+from fly64_hpc.job_record import AttemptRecord, read_record, read_skipped_conditions
 from fly64_hpc.stop_signals import TimeLimit
 from fly64_hpc.study_directory import find_job
 from fly64_hpc.submissions import Part, Submission
@@ -51,8 +51,7 @@ def _train(paths: StudyPaths, part: Part, environment: Mapping[str, str]) -> int
         _say(f"array {own_id} is not {part.scheduler_job_id}, which the submission has on record: nothing to do")
         return EXIT_DONE
     job = find_job(paths, part.jobs[int(environment["SLURM_ARRAY_TASK_ID"])])
-    skipped = {(view["dose"], view["view"]) for view in read_skipped_views(paths.skip_summary)}
-    if (job.dose_photons, job.view) in skipped:
+    if (job.dose_photons, job.view) in read_skipped_conditions(paths.skip_summary):
         _say(f"{job.job_id}: its view could not be made")
         return EXIT_DONE
     record = attempt_job(str(paths.root), job.job_id, time_limit(part, environment))

@@ -26,7 +26,7 @@ from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, RequestError, SchedulerEr
 from fly64_hpc.handing_over import Submitter, study_scratch, to_this_machine, to_this_process
 from fly64_hpc.job_matrix import JobFilter, TrainingJob, job_matrix, select
 from fly64_hpc.job_paths import StudyPaths
-from fly64_hpc.job_record import read_skipped_views
+from fly64_hpc.job_record import read_skipped_conditions
 from fly64_hpc.job_state import JobState
 from fly64_hpc.plan import plan, plan_lines
 from fly64_hpc.slurm.calls import SlurmCalls, slurm_is_here
@@ -107,7 +107,8 @@ class _Request:
                 write_jobs(self.paths, self.loaded, self.jobs, PreparedData(self.external, []))
             view = look(self.paths, self.calls)
             submitter.release(view.held_tasks)
-            todo = [job for job in open_jobs(view, self.jobs) if not _is_skipped(self.paths, job)]
+            skipped = read_skipped_conditions(self.paths.skip_summary)  # trying again would only cost a queue
+            todo = [job for job in open_jobs(view, self.jobs) if (job.dose_photons, job.view) not in skipped]
             self._say_todo(todo, self.jobs)
             if todo:
                 requests = [(job.job_id, self.loaded.design.resources) for job in todo]
@@ -164,12 +165,6 @@ def needs_data(paths: StudyPaths, loaded: LoadedStudy, jobs: Sequence[TrainingJo
     """Whether the datasets of any of the jobs must be made first."""
     inside = [job for job in jobs if (job.dose_photons, job.view) not in external]
     return not all(have_data(paths, loaded, job) for job in inside)
-
-
-def _is_skipped(paths: StudyPaths, job: TrainingJob) -> bool:
-    """Whether its view could not be made: a study stays the same, so trying again would only cost a queue."""
-    skipped = {(view["dose"], view["view"]) for view in read_skipped_views(paths.skip_summary)}
-    return (job.dose_photons, job.view) in skipped
 
 
 def choose_executor(name: str) -> ExecutorName:

@@ -37,7 +37,7 @@ FLOORS = {
         ["study_loading"],
         ["study", "study_errors"],
         ["study_yaml", "resources"],
-        ["errors"],
+        ["errors", "file_lock"],
     ],
     "ptycho_torch": [
         ["pipeline"],

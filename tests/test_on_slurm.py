@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import REPOSITORY, SMOKE, Workplace
+from command import REPOSITORY, Workplace
 from slurm_machines import Slurm, kill_trainer, trainers
 from slurm_study import DOSE, DOSE_IDS, ONE, SlurmStudy, wait_until
 
@@ -20,18 +20,10 @@ def study(slurm: Slurm, tmp_path: Path) -> Iterator[SlurmStudy]:
     slurm.settle()
 
 
-@pytest.fixture(scope="module")
-def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its datasets, made once."""
-    place = Workplace(tmp_path_factory.mktemp("prepared"))
-    assert place.run("prepare", "--study", SMOKE).code == 0
-    return place.study / "data"
-
-
 @pytest.fixture
-def ready(study: SlurmStudy, datasets: Path) -> SlurmStudy:
+def ready(study: SlurmStudy, prepared: Path) -> SlurmStudy:
     """The study on datasets that are there."""
-    return SlurmStudy(study.place, datasets)
+    return SlurmStudy(study.place, prepared)
 
 
 def test_the_collector_job_alone_leaves_nine_succeeded(study: SlurmStudy) -> None:
