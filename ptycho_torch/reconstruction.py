@@ -10,7 +10,7 @@ import torch
 
 from ptycho_torch.config import JobConfig
 from ptycho_torch.dataset import ScanTensors
-from ptycho_torch.evaluation import Box, scan_box, score
+from ptycho_torch.evaluation import Box, evaluation_box, score
 from ptycho_torch.grouping import nearest_groups
 from ptycho_torch.held_out import flat_object, hold_out, in_batches
 from ptycho_torch.model import PtychoModel
@@ -31,7 +31,7 @@ class Reconstruction:
     weight: npt.NDArray[np.float32]
     """(H, W) summed light |P|², 0 where no pattern looked."""
     box: Box
-    """The scan positions' bounding box: what is scored."""
+    """What is scored: where the beam went, and a margin."""
 
     def save(self, path: Path, truth: npt.NDArray[np.complex64] | None) -> None:
         """Write an NPZ of `object`, `weight`, `box` (top, bottom, left, right) and, where known, `truth` inside the box."""
@@ -52,7 +52,8 @@ def reconstruct(model: PtychoModel, scan: ScanTensors, job: JobConfig, object_sh
         probes, centers = scan.probes_of(rows), scan.centers[rows]
         stitcher.add(model(scan.counts[rows], probes, centers), centers, probes.abs().square())
     object_yx, weight = (canvas.numpy() for canvas in stitcher.result())
-    return Reconstruction(object_yx, weight, scan_box(scan.positions_yx, object_shape))
+    box = evaluation_box(scan.positions_yx, object_shape, scan.counts.shape[-1])
+    return Reconstruction(object_yx, weight, box)
 
 
 def bounding_shape(scan: ScanTensors) -> tuple[int, int]:
@@ -84,12 +85,7 @@ def image_metrics(reconstruction: Reconstruction, truth: npt.NDArray[np.complex6
     result, expected = (box.cut(image).astype(np.complex128) for image in (reconstruction.object_yx, truth))
     weights = box.cut(reconstruction.weight).astype(np.float64)
     scores = score(result, expected, weights)
-    return {
-        "nmse": scores.nmse,
+    return scores.as_dict() | {
         "flat_nmse": score(np.ones_like(expected), expected, weights).nmse,
-        "phase_mae_rad": scores.phase_mae_rad,
-        "phase_std_ratio": scores.phase_std_ratio,
-        "phase_correlation": scores.phase_correlation,
         "collapsed": scores.collapse_reason is not None,
-        "collapse_reason": scores.collapse_reason,
     }

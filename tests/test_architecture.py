@@ -58,6 +58,8 @@ FLOORS = {
         ["reassembly", "backprojection_unet", "ptychopinn_cnn"],
         [
             "physics",
+            "fourier_ring",
+            "similarity",
             "back_projection",
             "network_parts",
             "overlap_metrics",
@@ -66,7 +68,7 @@ FLOORS = {
             "devices",
             "scan_positions",
         ],
-        ["base_object", "objects", "probes", "params", "data_record"],
+        ["base_object", "objects", "probes", "params", "data_record", "alignment"],
         ["npz_contract"],
         ["npz_archive", "config"],
         ["atomic_files", "errors"],
