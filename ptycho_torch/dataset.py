@@ -49,6 +49,10 @@ class ScanTensors:
             probe=self.probe,
         )
 
+    def chunks(self, most_patterns: int) -> Sequence[Tensor]:
+        """All rows in order, in tensors of at most so many: what bounds the memory of a pass over the patterns."""
+        return list(torch.arange(len(self), device=self.counts.device).split(most_patterns))
+
     def probes_of(self, rows: Tensor) -> Tensor:
         """The probe where it stood for each of `rows` (...): (..., N, N)."""
         return shift_probe(self.probe, self.shifts[rows].reshape(-1, 2)).reshape(*rows.shape, *self.probe.shape)
@@ -70,19 +74,22 @@ def load_scan(path: Path, job: JobConfig, device: torch.device) -> ScanTensors:
     """
     require_bridged(params.cfg, job)
     dataset = read_dataset(path)
-    _require_fit(dataset, job, path)
-    if dataset.intensity_scale is None:
-        dataset = replace(dataset, intensity_scale=_scale_of_dose(dataset, job.dose_photons))
-    return _as_tensors(dataset, device)
+    require_patch_size(dataset, job.patch_size_px, path)
+    _require_groups(dataset, job, path)
+    return scan_tensors(dataset, job.dose_photons, device)
 
 
-def _require_fit(dataset: PtychoDataset, job: JobConfig, source: Path) -> None:
-    if dataset.patch_size_px != job.patch_size_px:
+def require_patch_size(dataset: PtychoDataset, patch_size_px: int, source: Path) -> None:
+    """Refuse patterns of another size than the job's N."""
+    if dataset.patch_size_px != patch_size_px:
         raise DataContractError(
             f"{source}: got patterns of {dataset.patch_size_px} px; allowed are those of the job's patch_size_px, "
-            f"{job.patch_size_px}.",
-            hint=f"Set patch_size_px to {dataset.patch_size_px}, or bring the patterns to {job.patch_size_px} px.",
+            f"{patch_size_px}.",
+            hint=f"Set patch_size_px to {dataset.patch_size_px}, or bring the patterns to {patch_size_px} px.",
         )
+
+
+def _require_groups(dataset: PtychoDataset, job: JobConfig, source: Path) -> None:
     n_patterns = len(dataset.diffraction)
     check_grouping(n_patterns, gridsize=job.gridsize, neighbor_count=job.neighbor_count, source=source)
     if job.gridsize == 1 and job.groups is not None and job.groups > n_patterns:
@@ -95,6 +102,13 @@ def _require_fit(dataset: PtychoDataset, job: JobConfig, source: Path) -> None:
 def _scale_of_dose(dataset: PtychoDataset, dose_photons: float) -> float:
     energy = np.square(dataset.diffraction, dtype=np.float64).sum() / len(dataset.diffraction)
     return float(np.sqrt(dose_photons / energy))
+
+
+def scan_tensors(dataset: PtychoDataset, dose_photons: float, device: torch.device) -> ScanTensors:
+    """A dataset as tensors; one without `intensity_scale` gets the one that makes its mean exposure `dose_photons`."""
+    scale = dataset.intensity_scale
+    dataset = replace(dataset, intensity_scale=_scale_of_dose(dataset, dose_photons) if scale is None else scale)
+    return _as_tensors(dataset, device)
 
 
 def _as_tensors(dataset: PtychoDataset, device: torch.device) -> ScanTensors:

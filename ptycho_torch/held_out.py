@@ -18,11 +18,12 @@ from ptycho_torch.dataset import ScanTensors, counter_seed
 from ptycho_torch.errors import PtychoError
 from ptycho_torch.grouping import draw_groups
 from ptycho_torch.losses import dealing_device, poisson_deviance, split_photons
-from ptycho_torch.physics import diffraction_intensity
+from ptycho_torch.physics import cut_patches, diffraction_intensity
 
 Predictor = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Fed counts (B, C, N, N), probes (B, C, N, N) of the same exposure, centres (B, C, 2) -> object patches (B, C, N, N)."""
 
+CHUNK_PATTERNS = 128
 DEFAULT_SHARE = 0.5
 """Share of the photons that is fed when scoring a network that was trained without a split."""
 
@@ -58,6 +59,47 @@ def part_photons(counts: Tensor, share: float | None, seed: int) -> PhotonParts:
     generator = torch.Generator(dealing_device(counts.device)).manual_seed(seed)
     fed, held = split_photons(counts, share, generator)
     return PhotonParts(fed, held, share, 1 - share)
+
+
+@dataclass(frozen=True, eq=False)
+class Exposures:
+    """A scan, and the same as two shorter exposures that share no photon: one is fed, the other held out."""
+
+    whole: ScanTensors
+    fed: ScanTensors
+    held: ScanTensors
+
+
+def part_scan(scan: ScanTensors, share: float, seed: int) -> Exposures:
+    """Deal the photons of a scan to two exposures, `share` of it and the rest; the probe's light is dealt alike."""
+    parts = part_photons(scan.counts, share, seed)
+    return Exposures(
+        whole=scan,
+        fed=replace(scan, counts=parts.fed, probe=scan.probe * sqrt(parts.fed_share)),
+        held=replace(scan, counts=parts.held, probe=scan.probe * sqrt(parts.held_share)),
+    )
+
+
+@torch.no_grad()
+def object_deviance(object_hw: Tensor, scan: ScanTensors) -> float:
+    """Half the Poisson deviance per photon of a scan's counts, if the object (H, W) complex64 were the true one.
+
+    Raises
+    ------
+    PtychoError
+        The scan has no photon.
+    """
+    total, photons = 0.0, 0.0
+    for rows in scan.chunks(CHUNK_PATTERNS):
+        counts = scan.counts[rows]
+        chunk_photons = float(counts.sum())
+        if chunk_photons > 0:
+            patches = cut_patches(object_hw, scan.centers[rows], counts.shape[-1])
+            total += float(poisson_deviance(diffraction_intensity(patches, scan.probes_of(rows)), counts)) * chunk_photons
+            photons += chunk_photons
+    if photons == 0:
+        raise PtychoError("No photon was held out, so that nothing can be scored.", hint="Raise the dose.")
+    return total / photons
 
 
 def prediction_deviance(predict: Predictor, scan: ScanTensors, rows: Tensor, parts: PhotonParts) -> Tensor:

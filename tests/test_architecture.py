@@ -41,6 +41,7 @@ FLOORS = {
     ],
     "ptycho_torch": [
         ["pipeline"],
+        ["data_consistency"],
         ["trainer", "reconstruction"],
         [
             "dataset",
