@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+ITERATIVE := $(VENV)/.iterative
+PTYCHI := ptychi==2.2.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint test-long test-real test-slurm test-all bench cluster-up cluster-down picture fault-table schema clean
+.PHONY: help install iterative demo test lint test-long test-real test-clients test-slurm test-all bench cluster-up cluster-down picture comparison-tables fault-table schema clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -13,6 +15,11 @@ help:  ## list the targets
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[test]
+	@touch $@
+
+$(ITERATIVE): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[test,iterative]
+	$(BIN)/python -m pip install --quiet --no-deps $(PTYCHI)
 	@touch $@
 
 install: $(INSTALLED)  ## make .venv with everything in it
@@ -24,8 +31,10 @@ lint: $(INSTALLED)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+iterative: $(ITERATIVE)  ## pty-chi beside it, for the iterative solvers
+
 test: lint  ## lint, unit tests, the smoke study, the fake Slurm (under 10 minutes)
-	$(BIN)/python -m pytest -m "not slurm and not real and not long"
+	$(BIN)/python -m pytest -m "not slurm and not real and not long and not clients"
 
 test-real: $(INSTALLED)  ## the measured scan, the siemens_star study and the full-size study
 	$(BIN)/python -m pytest -m real
@@ -33,10 +42,13 @@ test-real: $(INSTALLED)  ## the measured scan, the siemens_star study and the fu
 test-long: $(INSTALLED)  ## the demo study and a ptychopinn job, with what they must reach
 	$(BIN)/python -m pytest -m long
 
+test-clients: $(ITERATIVE)  ## pty-chi installed beside the pinned torch, and the tests of its adapter
+	$(BIN)/python -m pytest -m clients
+
 test-slurm: $(INSTALLED)  ## twenty-one faults and more on a real Slurm on this machine, brought up for it (root, Debian packages)
 	$(BIN)/python -m pytest -m slurm
 
-test-all: test test-long test-real test-slurm  ## every test target
+test-all: test test-long test-real test-clients test-slurm  ## every test target
 
 bench: $(INSTALLED)  ## what a 1,000-job study costs on the tests' Slurm (root, Debian packages)
 	$(BIN)/python benchmarks/thousand_jobs.py
@@ -49,6 +61,9 @@ cluster-down:  ## end it and remove its folder; the packages stay
 
 picture: $(INSTALLED)  ## draw docs/fly64_demo.png from outputs/fly64_demo/
 	$(BIN)/python docs/study_picture.py outputs/fly64_demo docs/fly64_demo.png
+
+comparison-tables: $(INSTALLED)  ## write the tables of docs/comparison.md from the comparisons in outputs/
+	$(foreach study,fly64_demo siemens_star measured_scan,$(BIN)/python docs/comparison_tables.py outputs/$(study) docs/comparison.md &&) true
 
 fault-table: $(INSTALLED)  ## write the table of docs/reliability.md from what `make test-slurm` last saw
 	$(BIN)/python docs/fault_table.py build/faults docs/reliability.md

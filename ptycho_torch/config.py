@@ -21,11 +21,14 @@ __all__ = [
     "ConfigError",
     "DatasetRecipe",
     "DesignConfig",
+    "IterativeConfig",
     "JobConfig",
     "ProceduralBase",
     "PtychoError",
     "ScanConfig",
     "SeedsConfig",
+    "SolverConfig",
+    "SolverJobConfig",
     "SplitConfig",
     "Strict",
     "TrainingConfig",
@@ -218,6 +221,37 @@ class TrainingConfig(Strict):
     """CPU threads of one job."""
 
 
+SolverName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class SolverConfig(Strict):
+    """One way of reconstructing a scan without a network, probe and positions known."""
+
+    method: Literal["lsqml", "rpie", "gradient"]
+    """`lsqml` and `rpie` are pty-chi's; `gradient` is the full-batch Poisson gradient of `data_consistency`."""
+    noise_model: Literal["gaussian", "poisson"] = "gaussian"
+    """What `lsqml` takes the counts for; `gradient` is Poisson whatever stands here."""
+    epochs: Count = 100
+    """Passes over the scan. For `gradient` the most: held-out photons choose how many."""
+    batch_size: Count = 96
+    """Patterns in an update; `gradient` takes them all."""
+
+
+def _usual_solvers() -> dict[str, SolverConfig]:
+    return {
+        "gradient": SolverConfig(method="gradient"),
+        "lsqml": SolverConfig(method="lsqml"),
+        "lsqml_poisson": SolverConfig(method="lsqml", noise_model="poisson", epochs=50, batch_size=1024),
+        "rpie": SolverConfig(method="rpie"),
+    }
+
+
+class IterativeConfig(Strict):
+    """Phase F: the solvers that the networks are compared with."""
+
+    solvers: Annotated[dict[SolverName, SolverConfig], Field(min_length=1)] = Field(default_factory=_usual_solvers)
+
+
 class DatasetRecipe(Strict):
     """All that decides the files of Phase C at one dose."""
 
@@ -283,6 +317,30 @@ class JobConfig(Strict):
     def identity(self) -> dict[str, Any]:
         """Every field but the execution settings."""
         return self.model_dump(mode="json", exclude={"training": set(EXECUTION_FIELDS)})
+
+    def config_sha256(self) -> str:
+        """The digest of the job's identity."""
+        return sha256_json(self.identity())
+
+
+class SolverJobConfig(Strict):
+    """All that decides what one solver makes of one scan."""
+
+    job_id: str
+    dose_photons: Positive
+    view: str
+    patch_size_px: PatchSize
+    data_recipe_sha256: str
+    """As in `JobConfig`."""
+    solver: SolverConfig
+    seed: Seed
+    """Of the order in which patterns are taken."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=256)] = 2
+
+    def identity(self) -> dict[str, Any]:
+        """Every field but the execution settings."""
+        return self.model_dump(mode="json", exclude=set(EXECUTION_FIELDS))
 
     def config_sha256(self) -> str:
         """The digest of the job's identity."""

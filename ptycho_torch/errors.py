@@ -9,6 +9,7 @@ PtychoError
   CheckpointError          a checkpoint or bundle that is missing or damaged
   DeviceError              a device was required and is absent
   MissingTorchError        POLICY-001: PyTorch cannot be imported
+  SolverUnavailableError   an iterative solver that is not installed
   TrainingDivergedError    the loss left the finite numbers
 """
 
@@ -63,6 +64,10 @@ class DeviceError(PtychoError):
 
 class MissingTorchError(PtychoError):
     """PyTorch cannot be imported (POLICY-001)."""
+
+
+class SolverUnavailableError(PtychoError):
+    """An iterative solver that is not installed."""
 
 
 class TrainingDivergedError(PtychoError):

@@ -41,7 +41,7 @@ FLOORS = {
     ],
     "ptycho_torch": [
         ["pipeline"],
-        ["data_consistency"],
+        ["data_consistency", "ptychi_solver"],
         ["trainer", "reconstruction"],
         [
             "dataset",
