@@ -29,6 +29,7 @@ __all__ = [
     "PtychoDataset",
     "check_dataset",
     "check_grouping",
+    "read_arrays",
     "read_dataset",
     "replacing",
     "sha256_file",

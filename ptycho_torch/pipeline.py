@@ -26,20 +26,24 @@ from ptycho_torch.measured_scan import IngestOptions, ingest
 from ptycho_torch.npz_contract import read_dataset
 from ptycho_torch.overlap_views import current_view, make_view
 from ptycho_torch.reconstruction import bounding_shape, image_metrics, photon_collapse, photon_metrics, reconstruct
+from ptycho_torch.reconstruction_jobs import HalfFiles, evaluate_job, solve_job
 from ptycho_torch.simulation import current_dataset, make_dataset
 from ptycho_torch.trainer import Interrupted, Report, Surroundings, TrainingOutcome, train
 from ptycho_torch.training_log import logger, logging_to
 
 __all__ = [
+    "HalfFiles",
     "IngestOptions",
     "Interrupted",
     "TrainingFiles",
     "clear_legacy_dict",
+    "evaluate_job",
     "ingest",
     "load_model",
     "prepare_dataset",
     "prepare_view",
     "require_clear_legacy_dict",
+    "solve_job",
     "train_job",
 ]
 

@@ -58,6 +58,8 @@ class Interrupted(Exception):
         The step at which this attempt began: 0, or where it resumed. Equal to `step` where it made no progress.
     """
 
+    hint = "Submit again: training goes on from there."
+
     def __init__(self, step: int, epoch: int, first_step: int) -> None:
         super().__init__(f"training was stopped after step {step} ({epoch} epochs completed) and can go on from there")
         self.step = step

@@ -41,6 +41,9 @@ FLOORS = {
     ],
     "ptycho_torch": [
         ["pipeline"],
+        ["reconstruction_jobs"],
+        ["network_evaluation", "solvers"],
+        ["yardstick"],
         ["data_consistency", "ptychi_solver"],
         ["trainer", "reconstruction"],
         [
