@@ -17,8 +17,15 @@ from fly64_hpc.job_paths import JobPaths
 from fly64_hpc.job_record import AttemptRecord, read_attempt
 from ptycho_torch.npz_contract import write_text
 
-PUBLISHED = ("history.jsonl", "model.json", "reconstruction.npz", "model.safetensors")
-"""What an attempt that succeeded moves from its own folder into its job's, the weights last."""
+PUBLISHED = (
+    "history.jsonl",
+    "model.json",
+    "reconstruction.npz",
+    "reconstruction_train.npz",
+    "reconstruction_test.npz",
+    "model.safetensors",
+)
+"""What an attempt that succeeded moves from its own folder into its job's, its bundle last."""
 LOOK_PERIOD_S = 5.0
 RESERVE_BYTES = 16_384
 

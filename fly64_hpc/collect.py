@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fly64_hpc.collector import collect
-from fly64_hpc.command_line import Output, VerbParser, add_directory_flags, run_verb, study_paths
+from fly64_hpc.command_line import Output, VerbParser, add_directory_flags, add_phase_flag, run_verb, study_paths
 from fly64_hpc.job_record import read_json
 from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.watching import say_study, watch
@@ -17,6 +17,7 @@ def main(argv: Sequence[str]) -> int:
         "collect", "Poll job states once, or until all have ended; write the manifest and the checkpoint index.", EXAMPLES
     )
     add_directory_flags(parser)
+    add_phase_flag(parser)
     parser.add_argument("--watch", action="store_true", help="go on until nobody is at work on the study")
     arguments = parser.parse_args(argv)
     output = Output(arguments.json)

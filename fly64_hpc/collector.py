@@ -19,7 +19,7 @@ from fly64_hpc.job_record import (
     AttemptRecord,
     DamagedRecord,
     JobSpec,
-    file_digest,
+    bundle_digest,
     proven_success,
     read_attempt,
     read_json,
@@ -121,7 +121,8 @@ def collect(paths: StudyPaths, calls: SlurmCalls | None = None) -> StudyView:
         write_json(
             paths.manifest, manifest(paths, view.study, entries, view.skipped_views, view.submissions, _created_utc(paths))
         )
-        checkpoint_index.write_index(paths, view.study.design.study, [job.job for job in view.jobs])
+        if not paths.is_phase_f:  # solvers leave no checkpoints
+            checkpoint_index.write_index(paths, view.study.design.study, [job.job for job in view.jobs])
     return view
 
 
@@ -200,14 +201,14 @@ def _skip(job: TrainingJob, skipped: list[dict[str, Any]]) -> Outcome | None:
 
 
 def _witnesses(kept: _KeptJob, submission: Submission | None, facts: ExecutorFacts) -> Witnesses:
-    succeeded = isinstance(kept.record, AttemptRecord) and kept.record.state == "succeeded"
+    record = kept.record if isinstance(kept.record, AttemptRecord) and kept.record.state == "succeeded" else None
     fact = facts.facts.get(kept.job.job_id)
-    ended_badly = fact is not None and fact.state.is_bad and not succeeded
+    ended_badly = fact is not None and fact.state.is_bad and record is None
     return Witnesses(
         record=kept.record,
         attempts=kept.attempts,
         config_sha256=kept.spec.config_sha256 if kept.spec else None,
-        bundle_sha256=file_digest(kept.paths.bundle) if succeeded and kept.paths.bundle.is_file() else None,
+        bundle_sha256=bundle_digest(kept.paths, record) if record else None,
         submitted=submission is not None,
         executor=fact,
         newest_submission=submission.number if submission is not None else None,

@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from fly64_hpc.errors import EXIT_REQUEST_WRONG, RequestError
 from fly64_hpc.job_matrix import JobFilter
 from fly64_hpc.job_paths import StudyPaths
+from fly64_hpc.study import phase_f
 from fly64_hpc.study_loading import DEFAULT_STUDY, LoadedStudy, Override, load_study, parse_set
 from fly64_hpc.study_yaml import plain_value
 from ptycho_torch.config import PtychoError
@@ -79,6 +80,13 @@ def add_study_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", metavar="NAME", help="a site profile from batch/profiles/")
 
 
+def add_phase_flag(parser: argparse.ArgumentParser) -> None:
+    """The flag that means the iterative solvers instead of the networks."""
+    parser.add_argument(
+        "--phase-f", action="store_true", help="the study's iterative solvers (Phase F), in their own folder and manifest"
+    )
+
+
 def add_resource_flags(parser: argparse.ArgumentParser) -> None:
     """Flags that override the study's `resources`."""
     for field, flag in RESOURCE_FLAGS.items():
@@ -114,16 +122,26 @@ def loaded_study(arguments: argparse.Namespace, *, with_base: bool = True) -> Lo
     return load_study(arguments.study, overrides, arguments.profile, with_base=with_base)
 
 
+def loaded_phase(arguments: argparse.Namespace) -> LoadedStudy:
+    """The study that the flags name, or its Phase F; see `loaded_study`."""
+    loaded = loaded_study(arguments)
+    return replace(loaded, design=phase_f(loaded.design)) if arguments.phase_f else loaded
+
+
 def study_paths(arguments: argparse.Namespace) -> StudyPaths:
-    """The directory of a study that exists."""
+    """The directory of a study that exists, or of its Phase F."""
     if arguments.study_dir is not None:
-        return StudyPaths(arguments.study_dir.resolve())
+        return _phase_paths(arguments, StudyPaths(arguments.study_dir.resolve()))
     return new_study_paths(arguments, loaded_study(arguments, with_base=False))
 
 
 def new_study_paths(arguments: argparse.Namespace, loaded: LoadedStudy) -> StudyPaths:
-    """The directory that a study has, or will have."""
-    return StudyPaths((arguments.output_root / loaded.design.study).resolve())
+    """The directory that a study, or its Phase F, has or will have."""
+    return _phase_paths(arguments, StudyPaths((arguments.output_root / loaded.design.study).resolve()))
+
+
+def _phase_paths(arguments: argparse.Namespace, paths: StudyPaths) -> StudyPaths:
+    return paths.phase_f if getattr(arguments, "phase_f", False) else paths
 
 
 def job_filter(arguments: argparse.Namespace) -> JobFilter:

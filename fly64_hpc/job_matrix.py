@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fly64_hpc.errors import RequestError
-from fly64_hpc.study import StudyDesign
-from ptycho_torch.config import JobConfig
+from fly64_hpc.study import IterativeStudy, StudyDesign
+from ptycho_torch.config import JobConfig, SolverJobConfig
 
 Label = tuple[str, str]
 """What a value is called in a job id, and in a folder."""
@@ -28,16 +28,18 @@ class TrainingJob:
 
     job_id: str
     folder: str
-    """Below `phase_e_training/`."""
+    """Below `phase_e_training/`, or below Phase F's own directory."""
     dose_photons: float
     view: str
     gridsize: int
     seed: int
+    solver: str | None = None
+    """Which solver reconstructs, in Phase F."""
 
     @property
     def tag(self) -> str:
         """The job as it is named in front of a line of output."""
-        return f"[{self.view}/dose={self.dose_photons:.0e}]"
+        return f"[{self.view}/dose={self.dose_photons:.0e}{f'/{self.solver}' if self.solver else ''}]"
 
 
 @dataclass(frozen=True)
@@ -67,34 +69,57 @@ def dose_label(dose_photons: float) -> str:
 
 
 def axes(design: StudyDesign) -> tuple[Axis, ...]:
-    """The axes of a study: doses ascending, views as written, and seeds where there are several."""
+    """The axes of a study: doses ascending, views as written, and seeds where there are several; in Phase F solvers instead."""
     doses = tuple(sorted(design.design.doses_photons))
+    dose_axis = Axis("dose_photons", doses, tuple((dose_label(dose),) * 2 for dose in doses))
+    if isinstance(design, IterativeStudy):
+        scans, solvers = distinct_scans(design), tuple(design.iterative.solvers)
+        return dose_axis, Axis("view", scans, _same(scans)), Axis("solver", solvers, _same(solvers))
     views = tuple(design.design.views.items())
     seeds = design.design.seeds.training
     return (
-        Axis("dose_photons", doses, tuple((dose_label(dose),) * 2 for dose in doses)),
-        Axis("view", views, tuple((f"{name}-gs{view.gridsize}", f"{name}/gs{view.gridsize}") for name, view in views)),
+        dose_axis,
+        Axis(
+            "view",
+            tuple(name for name, _ in views),
+            tuple((f"{name}-gs{view.gridsize}", f"{name}/gs{view.gridsize}") for name, view in views),
+        ),
         Axis("seed", seeds, tuple((f"seed_{seed}",) * 2 for seed in seeds))
         if isinstance(seeds, tuple)
         else Axis("seed", (seeds,), (("", ""),)),
     )
 
 
+def _same(names: tuple[str, ...]) -> tuple[Label, ...]:
+    return tuple((name, name) for name in names)
+
+
+def distinct_scans(design: StudyDesign) -> tuple[str, ...]:
+    """The views that differ for a solver, which forms no groups: the first of those with the same share of the patterns."""
+    return tuple(dict.fromkeys(scan_of(design, view) for view in design.design.views))
+
+
+def scan_of(design: StudyDesign, view: str) -> str:
+    """The view by which the patterns of another go in Phase F."""
+    fraction = design.design.views[view].image_fraction
+    return next(name for name, other in design.design.views.items() if other.image_fraction == fraction)
+
+
 def job_matrix(design: StudyDesign) -> tuple[TrainingJob, ...]:
     """Every job of a study: the product of its axes, the first axis slowest."""
     cells = itertools.product(*(zip(axis.values, axis.labels, strict=True) for axis in axes(design)))
-    return tuple(_job([value for value, _ in cell], [label for _, label in cell]) for cell in cells)
+    fields = [axis.field for axis in axes(design)]
+    return tuple(
+        _job(design, dict(zip(fields, (value for value, _ in cell), strict=True)), [label for _, label in cell]) for cell in cells
+    )
 
 
-def _job(values: Sequence[Any], labels: Sequence[Label]) -> TrainingJob:
-    dose_photons, (view, view_config), seed = values
+def _job(design: StudyDesign, values: dict[str, Any], labels: Sequence[Label]) -> TrainingJob:
     return TrainingJob(
         job_id="-".join(name for name, _ in labels if name),
         folder="/".join(folder for _, folder in labels if folder),
-        dose_photons=dose_photons,
-        view=view,
-        gridsize=view_config.gridsize,
-        seed=seed,
+        gridsize=design.design.views[values["view"]].gridsize,
+        **({"seed": design.design.seeds.simulation} | values),
     )
 
 
@@ -131,8 +156,20 @@ def _existing(jobs: Sequence[TrainingJob]) -> str:
     return f"there are doses {doses}; views {views}; gridsizes {gridsizes}"
 
 
-def job_config(design: StudyDesign, job: TrainingJob, data_recipe_sha256: str) -> JobConfig:
-    """All that decides the weights of a job's network."""
+def job_config(design: StudyDesign, job: TrainingJob, data_recipe_sha256: str) -> JobConfig | SolverJobConfig:
+    """All that decides the weights of a job's network, or what a job's solver makes of its scan."""
+    if job.solver is not None:
+        return SolverJobConfig(
+            job_id=job.job_id,
+            dose_photons=job.dose_photons,
+            view=job.view,
+            patch_size_px=design.design.patch_size_px,
+            data_recipe_sha256=data_recipe_sha256,
+            solver=design.iterative.solvers[job.solver],
+            seed=job.seed,
+            device=design.training.device,
+            threads=design.training.threads,
+        )
     view = design.design.views[job.view]
     return JobConfig(
         job_id=job.job_id,

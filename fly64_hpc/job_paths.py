@@ -1,5 +1,6 @@
 """Where everything of a study lies. No other module joins these paths."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,11 +67,39 @@ class JobPaths:
         return sorted(int(folder.name) for folder in self.attempts.iterdir() if folder.name.isdigit())
 
 
+PHASE_F_NAME = "phase_f_iterative"
+
+
 @dataclass(frozen=True)
 class StudyPaths:
-    """The files of one study."""
+    """The files of one study, or those of its Phase F: a study directory inside the study's own, whose datasets it shares."""
 
     root: Path
+
+    @property
+    def is_phase_f(self) -> bool:
+        """Whether this is a Phase F."""
+        return self.root.name == PHASE_F_NAME
+
+    @property
+    def home(self) -> Path:
+        """The directory of the study itself."""
+        return self.root.parent if self.is_phase_f else self.root
+
+    @property
+    def phase_f(self) -> "StudyPaths":
+        """The files of the study's Phase F."""
+        return StudyPaths(self.home / PHASE_F_NAME)
+
+    @property
+    def other_phase(self) -> "StudyPaths":
+        """The study's Phase F, or of a Phase F the study."""
+        return StudyPaths(self.home) if self.is_phase_f else self.phase_f
+
+    @property
+    def label(self) -> str:
+        """What Slurm jobs are called after."""
+        return f"{self.home.name}-iterative" if self.is_phase_f else self.root.name
 
     @property
     def study(self) -> Path:
@@ -97,7 +126,7 @@ class StudyPaths:
     @property
     def data(self) -> Path:
         """The folder of all datasets."""
-        return self.root / "data"
+        return self.home / "data"
 
     def phase_c(self, dose_photons: float) -> Path:
         """The datasets of one dose."""
@@ -110,7 +139,7 @@ class StudyPaths:
     @property
     def training(self) -> Path:
         """The folder of all jobs."""
-        return self.root / "phase_e_training"
+        return self.root if self.is_phase_f else self.root / "phase_e_training"
 
     def job(self, job: TrainingJob) -> JobPaths:
         """The files of one job."""
@@ -119,7 +148,16 @@ class StudyPaths:
     @property
     def manifest(self) -> Path:
         """The state and result of every job."""
-        return self.root / "training_manifest.json"
+        return self.root / ("iterative_manifest.json" if self.is_phase_f else "training_manifest.json")
+
+    def evaluation(self, job: TrainingJob) -> Path:
+        """The folder of what a job's network makes of both halves of its scan, scored."""
+        return self.home / "evaluation" / job.folder
+
+    @property
+    def comparison(self) -> Path:
+        """The folder of the comparison of networks and solvers."""
+        return self.home / "comparison"
 
     @property
     def collect_lock(self) -> Path:
@@ -142,7 +180,7 @@ class StudyPaths:
 
     def inside(self, path: Path) -> str:
         """`path` as JSON files have it: relative to the study directory, absolute where it lies outside."""
-        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        return Path(os.path.relpath(path, self.root)).as_posix() if path.is_relative_to(self.home) else str(path)
 
     def absolute(self, recorded: str) -> Path:
         """The file that a JSON file names."""

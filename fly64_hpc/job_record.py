@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fly64_hpc.errors import StudyDirectoryError
 from fly64_hpc.job_paths import JobPaths
 from fly64_hpc.process_identity import ProcessIdentity
-from ptycho_torch.config import JobConfig
+from ptycho_torch.config import JobConfig, SolverJobConfig
 from ptycho_torch.npz_contract import sha256_file, write_json
 
 RecordT = TypeVar("RecordT", bound="Record")
@@ -41,7 +41,7 @@ class DataFile(Record):
 class JobSpec(Record):
     """What this job is: job.json."""
 
-    config: JobConfig
+    config: JobConfig | SolverJobConfig
     config_sha256: str
     train_data: DataFile
     test_data: DataFile
@@ -121,9 +121,19 @@ def proven_success(paths: JobPaths, config_sha256: str) -> AttemptRecord | None:
     for number in reversed(paths.attempt_numbers()):
         record = read_attempt(paths.result(number), number)
         if isinstance(record, AttemptRecord) and record.state == "succeeded" and record.config_sha256 == config_sha256:
-            expected = (record.result or {}).get("bundle_sha256")
-            return record if paths.bundle.is_file() and file_digest(paths.bundle) == expected else None
+            return record if bundle_digest(paths, record) == (record.result or {}).get("bundle_sha256") else None
     return None
+
+
+def bundle_of(paths: JobPaths, record: AttemptRecord) -> Path:
+    """What a job that succeeded was run for: the best weights, or a solver's reconstruction."""
+    return paths.root / Path((record.result or {}).get("bundle_path", paths.bundle)).name
+
+
+def bundle_digest(paths: JobPaths, record: AttemptRecord) -> str | None:
+    """The sha256 of a job's bundle as it lies there; None where it does not."""
+    bundle = bundle_of(paths, record)
+    return file_digest(bundle) if bundle.is_file() else None
 
 
 def file_digest(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from fly64_hpc.job_matrix import TrainingJob
 from fly64_hpc.job_paths import StudyPaths
-from fly64_hpc.job_record import AttemptRecord, JobSpec, now_utc, seconds_between
+from fly64_hpc.job_record import AttemptRecord, JobSpec, bundle_of, now_utc, seconds_between
 from fly64_hpc.job_state import JobState
 from fly64_hpc.outcome import Outcome
 from fly64_hpc.study_directory import SCHEMA_VERSION, StoredStudy
@@ -65,6 +65,7 @@ def job_entry(
         "dose": job.dose_photons,
         "view": job.view,
         "gridsize": job.gridsize,
+        **({"solver": job.solver} if job.solver else {}),
         "state": outcome.state.value,
         "state_reason": outcome.reason,
         "train_data_path": spec.train_data.path if spec else None,
@@ -77,7 +78,7 @@ def job_entry(
         "config_sha256": spec.config_sha256 if spec else None,
         "seed": job.seed,
         "scheduler": _scheduler(job, record, submission, attempts),
-        "result": _result(paths, own.bundle, record) if succeeded and record else None,
+        "result": _result(paths, bundle_of(own, record), record) if succeeded and record else None,
         "error": outcome.error.model_dump() if outcome.error else None,
     }
 

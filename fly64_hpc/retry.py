@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fly64_hpc.collector import StudyView, collect, look
-from fly64_hpc.command_line import Output, VerbParser, add_directory_flags, run_verb, study_paths
+from fly64_hpc.command_line import Output, VerbParser, add_directory_flags, add_phase_flag, run_verb, study_paths
 from fly64_hpc.errors import EXIT_OK, SchedulerError
 from fly64_hpc.handing_over import Submitter
 from fly64_hpc.retry_policy import Decision
@@ -18,6 +18,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the verb; its exit code is returned."""
     parser = VerbParser("retry", "Submit again what may succeed the next time, by the cause of each failure.", EXAMPLES)
     add_directory_flags(parser)
+    add_phase_flag(parser)
     parser.add_argument("--preview", action="store_true", help="say what would be tried again and why; submit nothing")
     parser.add_argument(
         "--budget",

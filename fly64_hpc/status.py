@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from fly64_hpc.collector import JobView, StudyView, look
-from fly64_hpc.command_line import Output, VerbParser, add_directory_flags, run_verb, study_paths
+from fly64_hpc.command_line import Output, VerbParser, add_directory_flags, add_phase_flag, run_verb, study_paths
+from fly64_hpc.history import last_epoch
 from fly64_hpc.slurm.calls import SlurmCalls
-from fly64_hpc.watching import last_epoch, summary_line
+from fly64_hpc.watching import summary_line
 
 EXAMPLES = ("--study-dir outputs/fly64_demo", "--study configs/fly64_demo.yaml --json")
 
@@ -14,7 +15,7 @@ HEADINGS = ("job", "state", "epoch", "loss", "validation", "patterns/s", "attemp
 
 def row(job: JobView) -> tuple[str, ...]:
     """A job as a line of the table."""
-    epoch = last_epoch(job) or {}
+    epoch = last_epoch(job.paths) or {}
     losses = (f"{epoch[key]:.4f}" if key in epoch else "-" for key in ("train_loss", "val_loss"))
     speed = f"{epoch['samples_per_s']:.0f}" if "samples_per_s" in epoch else "-"
     return (
@@ -39,6 +40,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the verb; its exit code is returned."""
     parser = VerbParser("status", "Show every job of a study, its state and why.", EXAMPLES)
     add_directory_flags(parser)
+    add_phase_flag(parser)
     arguments = parser.parse_args(argv)
     output = Output(arguments.json)
     calls = SlurmCalls()

@@ -1,7 +1,7 @@
 """StudyDesign: one YAML file as a frozen, checked value, and what makes two of them the same study."""
 
 import re
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator
 
@@ -11,6 +11,7 @@ from ptycho_torch.config import (
     BaseConfig,
     DatasetRecipe,
     DesignConfig,
+    IterativeConfig,
     ScanConfig,
     Strict,
     TrainingConfig,
@@ -37,6 +38,7 @@ class StudyDesign(Strict):
     scan: ScanConfig = ScanConfig()
     design: DesignConfig = DesignConfig()
     training: TrainingConfig = TrainingConfig()
+    iterative: IterativeConfig = IterativeConfig()
     resources: Resources = Resources()
 
     @property
@@ -46,7 +48,16 @@ class StudyDesign(Strict):
 
     def identity(self, base_sha256: str | None) -> dict[str, Any]:
         """What makes this study this one: not the resources, not how it runs, and the content of its base file, not its place."""
-        identity = self.model_dump(mode="json", exclude={"resources": True, "training": set(EXECUTION_FIELDS)})
+        excluded: dict[str, Any] = {"resources": True, "iterative": True, "training": set(EXECUTION_FIELDS)}
+        return self._identity(excluded, base_sha256)
+
+    def scan_identity(self, base_sha256: str | None) -> dict[str, Any]:
+        """What decides the scans alone, which networks and solvers share."""
+        excluded = {"resources": True, "training": True, "iterative": True, "phase": True, "design": {"seeds": {"training"}}}
+        return self._identity(excluded, base_sha256)
+
+    def _identity(self, excluded: dict[str, Any], base_sha256: str | None) -> dict[str, Any]:
+        identity = self.model_dump(mode="json", exclude=excluded)
         if base_sha256 is not None:
             identity["base"] |= {
                 "npz": None,
@@ -86,6 +97,26 @@ class StudyDesign(Strict):
         )
 
 
+class IterativeStudy(StudyDesign):
+    """A study's Phase F: the same scans, reconstructed by iterative solvers instead of networks."""
+
+    phase: Literal["F"] = "F"
+
+    def identity(self, base_sha256: str | None) -> dict[str, Any]:
+        """What makes it this one: how networks are trained does not."""
+        return self._identity({"resources": True, "training": True, "design": {"seeds": {"training"}}}, base_sha256)
+
+
+def phase_f(design: StudyDesign) -> IterativeStudy:
+    """Phase F of a study."""
+    return IterativeStudy(**{name: getattr(design, name) for name in StudyDesign.model_fields})
+
+
+def stored_design(resolved: dict[str, Any]) -> StudyDesign:
+    """The study, or its Phase F, that a study.json holds."""
+    return (IterativeStudy if "phase" in resolved else StudyDesign).model_validate(resolved)
+
+
 class ResolvedStudy(Protocol):
     """A study with the digest of its base file, freshly loaded or as its directory holds it."""
 
@@ -105,7 +136,7 @@ class ResolvedStudy(Protocol):
 def changed_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Keys by which `new` is another study than `old`, as `key.path: old -> new`.
 
-    Doses, views and training seeds that were only added are no change: the new cells join the study.
+    Doses, views, training seeds and solvers that were only added are no change: the new cells join the study.
     """
     flat_old, flat_new = _flatten(old), _flatten(new)
     changes = []
@@ -119,8 +150,8 @@ def changed_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 def _only_added(path: str, before: Any, after: Any, old: dict[str, Any]) -> bool:
     if path in ("design.doses_photons", "design.seeds.training"):
         return isinstance(before, list) and isinstance(after, list) and set(before) <= set(after)
-    view = path.removeprefix("design.views.").split(".")[0]
-    return path.startswith("design.views.") and view not in old["design"]["views"]
+    named = {"design.views.": old["design"]["views"], "iterative.solvers.": old.get("iterative", {}).get("solvers", {})}
+    return any(path.startswith(prefix) and path[len(prefix) :].split(".")[0] not in known for prefix, known in named.items())
 
 
 def _shown(path: str, flat: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from fly64_hpc.errors import StudyChangedError, StudyDirectoryError
 from fly64_hpc.job_matrix import TrainingJob, job_matrix
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import read_json
-from fly64_hpc.study import StudyDesign, changed_keys
+from fly64_hpc.study import StudyDesign, changed_keys, stored_design
 from fly64_hpc.study_loading import LoadedStudy
 from ptycho_torch.npz_contract import write_json
 
@@ -38,7 +38,7 @@ def read_study(paths: StudyPaths) -> StoredStudy:
     try:
         if stored["schema_version"] != SCHEMA_VERSION:
             raise KeyError("schema_version")
-        design = StudyDesign.model_validate(stored["resolved"])
+        design = stored_design(stored["resolved"])
         return StoredStudy(design, stored["base_sha256"], stored["study_sha256"], design.identity(stored["base_sha256"]))
     except (ValidationError, KeyError, TypeError) as error:
         raise StudyDirectoryError(
@@ -64,17 +64,23 @@ def write_study(paths: StudyPaths, loaded: LoadedStudy) -> None:
 def refuse_other_version(paths: StudyPaths, loaded: LoadedStudy) -> None:
     """Refuse a study whose directory holds another version of it; cells that were added go through.
 
+    Networks and solvers share their scans, so each of the two phases minds those of the other.
+
     Raises
     ------
     StudyChangedError
         Naming the keys that differ.
     """
-    if not paths.study.exists():
-        return
-    changes = changed_keys(read_study(paths).identity, loaded.design.identity(loaded.base_sha256))
+    changes: list[str] = []
+    if paths.study.exists():
+        changes = changed_keys(read_study(paths).identity, loaded.design.identity(loaded.base_sha256))
+    if not changes and paths.other_phase.study.exists():
+        other = read_study(paths.other_phase)
+        scans = other.design.scan_identity(other.base_sha256)
+        changes = changed_keys(scans, loaded.design.scan_identity(loaded.base_sha256))
     if changes:
         raise StudyChangedError(
-            f"{paths.root} holds another version of study {loaded.design.study}; it differs in " + "; ".join(changes) + ".",
+            f"{paths.home} holds another version of study {loaded.design.study}; it differs in " + "; ".join(changes) + ".",
             hint="Give the study another name, choose another --output-root, or undo the change.",
         )
 

@@ -123,7 +123,7 @@ def new_submission(
     return Submission(
         number=number,
         origin=origin,
-        tag=f"{_plain(paths.root.name)}-{number:04d}-{secrets.token_hex(4)}",
+        tag=f"{_plain(paths.label)}-{number:04d}-{secrets.token_hex(4)}",
         executor=executor,
         state="intended",
         created_utc=now_utc(),

@@ -13,10 +13,11 @@ from fly64_hpc.command_line import (
     Output,
     VerbParser,
     add_filter_flags,
+    add_phase_flag,
     add_resource_flags,
     add_study_flags,
     job_filter,
-    loaded_study,
+    loaded_phase,
     new_study_paths,
     run_verb,
 )
@@ -26,7 +27,7 @@ from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, RequestError, SchedulerEr
 from fly64_hpc.handing_over import Submitter, study_scratch, to_this_machine, to_this_process
 from fly64_hpc.job_matrix import JobFilter, TrainingJob, job_matrix, select
 from fly64_hpc.job_paths import StudyPaths
-from fly64_hpc.job_record import read_skipped_conditions
+from fly64_hpc.job_record import bundle_of, read_skipped_conditions
 from fly64_hpc.job_state import JobState
 from fly64_hpc.plan import plan, plan_lines
 from fly64_hpc.slurm.calls import SlurmCalls, slurm_is_here
@@ -44,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
         "submit", "Submit a study: expand its job matrix, make missing datasets, hand the jobs to an executor.", EXAMPLES
     )
     add_study_flags(verb)
+    add_phase_flag(verb)
     verb.add_argument(
         "--executor", choices=("auto", "slurm", "local", "debug"), default="auto", help="auto is slurm where sbatch is"
     )
@@ -63,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the verb; its exit code is returned."""
     arguments = parser().parse_args(argv)
     output, calls = Output(arguments.json), SlurmCalls()
-    loaded = loaded_study(arguments)
+    loaded = loaded_phase(arguments)
     selection = job_filter(arguments)
     jobs = select(job_matrix(loaded.design), selection)
     paths = new_study_paths(arguments, loaded)
@@ -254,7 +256,7 @@ def _say_bundles(view: StudyView, output: Output) -> None:
     for job in view.jobs:
         if job.outcome.state is JobState.SUCCEEDED and job.record is not None and job.record.result is not None:
             result = job.record.result
-            output.say(f"{job.job.tag} bundle {view.paths.inside(job.paths.bundle)}")
+            output.say(f"{job.job.tag} bundle {view.paths.inside(bundle_of(job.paths, job.record))}")
             output.say(f"{job.job.tag} sha256 {result['bundle_sha256']}")
             output.say(f"{job.job.tag} size {result['bundle_size_bytes']} bytes")
 

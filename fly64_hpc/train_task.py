@@ -1,4 +1,7 @@
-"""What the node runs: one attempt at one job. It gets a study directory and a job id, and reads the rest from JSON there."""
+"""What the node runs: one attempt at one job, a training or a solver's.
+
+It gets a study directory and a job id, and reads the rest from JSON there.
+"""
 
 import importlib
 import json
@@ -36,7 +39,7 @@ from fly64_hpc.job_record import (
 from fly64_hpc.process_identity import this_process
 from fly64_hpc.stop_signals import StopFlag, TimeLimit
 from fly64_hpc.study_directory import find_job
-from ptycho_torch.config import PtychoError
+from ptycho_torch.config import PtychoError, SolverJobConfig
 from ptycho_torch.npz_contract import sha256_file, write_text
 
 SUBMISSION_VARIABLE = "FLY64_SUBMISSION"
@@ -133,31 +136,42 @@ class _Attempt:
 
     def run(self) -> dict[str, Any]:
         try:
-            return self._train(_pipeline())
+            return self._work(_pipeline())
         except Exception as error:  # noqa: BLE001 - whatever it is, the record must say it
             free_reserve(self._paths, self._number)
             return {"state": "failed", "error": _job_error(self._study, self._paths.attempt(self._number), error)}
 
-    def _train(self, pipeline: Any) -> dict[str, Any]:
-        files = pipeline.TrainingFiles(
-            train_npz=_checked(self._study, self._spec.train_data),
-            test_npz=_checked(self._study, self._spec.test_data),
-            folder=self._paths.attempt(self._number),
-            checkpoints=self._paths.own_checkpoints(self._number),
-            earlier_checkpoints=earlier_checkpoints(self._paths, self._number),
-            log=self._paths.log,
-        )
+    def _work(self, pipeline: Any) -> dict[str, Any]:
+        config, calls = self._spec.config, {"report": self._report, "should_stop": self._should_stop}
         try:
-            result = pipeline.train_job(
-                self._spec.config, files, attempt=self._number, report=self._report, should_stop=self._should_stop
-            )
+            if isinstance(config, SolverJobConfig):
+                result = pipeline.solve_job(config, self._half_files(pipeline), self._paths.log, attempt=self._number, **calls)
+            else:
+                result = pipeline.train_job(config, self._training_files(pipeline), attempt=self._number, **calls)
         except pipeline.Interrupted as interruption:
             return self._interrupted(interruption)
         json.dumps(result, allow_nan=False)  # a result that is no number is no success
         return {"state": "succeeded", "result": result, "first_step": result["first_step"]}
 
+    def _training_files(self, pipeline: Any) -> Any:
+        return pipeline.TrainingFiles(
+            train_npz=checked_file(self._study, self._spec.train_data),
+            test_npz=checked_file(self._study, self._spec.test_data),
+            folder=self._paths.attempt(self._number),
+            checkpoints=self._paths.own_checkpoints(self._number),
+            earlier_checkpoints=earlier_checkpoints(self._paths, self._number),
+            log=self._paths.log,
+        )
+
+    def _half_files(self, pipeline: Any) -> Any:
+        return pipeline.HalfFiles(
+            train_npz=checked_file(self._study, self._spec.train_data),
+            test_npz=checked_file(self._study, self._spec.test_data),
+            folder=self._paths.attempt(self._number),
+        )
+
     def _interrupted(self, interruption: Any) -> dict[str, Any]:
-        error = JobError(type="Interrupted", message=str(interruption), hint="Submit again: training goes on from there.")
+        error = JobError(type="Interrupted", message=str(interruption), hint=interruption.hint)
         stopped_by = self._stop.reason(self._limit) if self._stop() else SUPERSEDED
         steps = {"first_step": interruption.first_step, "step": interruption.step}
         return {"state": "interrupted", "error": error, "stopped_by": stopped_by, **steps}
@@ -176,7 +190,14 @@ def _pipeline() -> Any:
     return importlib.import_module(os.environ.get(TRAINER_VARIABLE, "ptycho_torch.pipeline"))
 
 
-def _checked(study: StudyPaths, data: DataFile) -> Path:
+def checked_file(study: StudyPaths, data: DataFile) -> Path:
+    """A dataset file whose sha256 is the one on record.
+
+    Raises
+    ------
+    StudyDirectoryError
+        It is missing or has changed.
+    """
     path = study.absolute(data.path)
     if not path.exists():
         raise StudyDirectoryError(f"{path} is missing.", hint="Run submit again: it makes missing datasets.")
@@ -194,8 +215,8 @@ def _progress_printer(spec: JobSpec) -> Callable[[dict[str, Any]], None]:
 
     def report(row: dict[str, Any]) -> None:
         if row["event"] == "epoch":
-            line = f"{spec.config.job_id} epoch {row['epoch']}/{spec.config.training.epochs} loss {row['train_loss']:.4f} "
-            line += f"validation {row['val_loss']:.4f} after {time.monotonic() - started:.0f} s"
+            losses = f" loss {row['train_loss']:.4f} validation {row['val_loss']:.4f}" if "train_loss" in row else ""
+            line = f"{spec.config.job_id} epoch {row['epoch']}/{row['epochs']}{losses} after {time.monotonic() - started:.0f} s"
             with suppress(OSError):  # nobody listens any more: that must not end the training
                 os.write(2, f"{line}\n".encode())
 

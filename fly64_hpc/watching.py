@@ -1,6 +1,5 @@
 """Waiting for a study with its progress shown: live on a terminal, plain lines in a log."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +7,7 @@ from typing import Any
 
 from fly64_hpc.collector import JobView, StudyView, collect, look
 from fly64_hpc.command_line import Output
+from fly64_hpc.history import last_epoch
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_state import JobState
 from fly64_hpc.slurm.calls import SlurmCalls
@@ -119,44 +119,29 @@ def _watch_live(paths: StudyPaths, calls: SlurmCalls) -> None:
             for job in view.jobs:
                 if job.submission is None:
                     continue
-                epochs, words = job_progress(job)
-                total = view.study.design.training.epochs
+                epochs, total, words = job_progress(view, job)
                 job_id = job.job.job_id
                 if job_id not in tasks:
                     tasks[job_id] = progress.add_task(job_id, total=total, words="")
-                progress.update(tasks[job_id], completed=epochs, words=f"{job.outcome.state.value} {words}")
+                progress.update(tasks[job_id], completed=epochs, total=total, words=f"{job.outcome.state.value} {words}")
 
 
-def job_progress(job: JobView) -> tuple[int, str]:
-    """Epochs that a job has completed, and its last losses in words."""
-    row = last_epoch(job)
-    if row is None:
-        return 0, ""
-    return row["epoch"], f"loss {row['train_loss']:.4f}, validation {row['val_loss']:.4f}, {row['samples_per_s']:.0f} patterns/s"
-
-
-def last_epoch(job: JobView) -> dict[str, Any] | None:
-    """The last whole line of a job's history."""
-    try:
-        lines = job.paths.history.read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
-        return None
-    for line in reversed(lines[-2:]):
-        try:
-            row: dict[str, Any] = json.loads(line)
-        except ValueError:  # being written at this moment
-            continue
-        return row
-    return None
+def job_progress(view: StudyView, job: JobView) -> tuple[int, int | None, str]:
+    """Epochs that a job has completed, of how many, where that is known, and its last losses in words."""
+    row = last_epoch(job.paths) or {}
+    total = row.get("epochs", None if view.paths.is_phase_f else view.study.design.training.epochs)
+    losses = "loss {train_loss:.4f}, validation {val_loss:.4f}, {samples_per_s:.0f} patterns/s" if "train_loss" in row else ""
+    return row.get("epoch", 0), total, losses.format_map(row)
 
 
 def summary_line(view: StudyView) -> str:
     """The study in one line: how many jobs are where, and how far the running ones are."""
     states = [job.outcome.state for job in view.jobs]
     counts = ", ".join(f"{states.count(state)} {state.value}" for state in JobState if state in states)
-    running = [
-        f"{job.job.job_id} epoch {job_progress(job)[0]}/{view.study.design.training.epochs}"
-        for job in view.jobs
-        if job.outcome.state is JobState.RUNNING
-    ]
+    running = [_epoch_words(view, job) for job in view.jobs if job.outcome.state is JobState.RUNNING]
     return counts + ("" if not running else ": " + ", ".join(running))
+
+
+def _epoch_words(view: StudyView, job: JobView) -> str:
+    done, total, _ = job_progress(view, job)
+    return f"{job.job.job_id} epoch {done}" + (f"/{total}" if total else "")

@@ -28,7 +28,7 @@ FLOORS = {
         ],
         ["datasets", "outcome", "slurm.scripts"],
         ["train_task", "submissions"],
-        ["attempts", "study_directory", "stop_signals"],
+        ["attempts", "study_directory", "stop_signals", "history"],
         ["job_record"],
         ["job_paths", "process_identity", "slurm.facts", "slurm.task_logs", "slurm.configuration", "slurm.sbatch"],
         ["job_state", "slurm.states", "slurm.arrays"],

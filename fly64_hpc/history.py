@@ -1,0 +1,34 @@
+"""history.jsonl as others read it: while it is being written, too."""
+
+import json
+from typing import Any
+
+from fly64_hpc.job_paths import JobPaths
+
+
+def epochs_so_far(paths: JobPaths) -> list[dict[str, Any]]:
+    """The whole lines of a job's history."""
+    try:
+        lines = paths.history.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [row for line in lines if isinstance(row := _parsed(line), dict)]
+
+
+def last_epoch(paths: JobPaths) -> dict[str, Any] | None:
+    """The last whole line of a job's history."""
+    rows = epochs_so_far(paths)
+    return rows[-1] if rows else None
+
+
+def training_seconds(paths: JobPaths) -> float | None:
+    """The seconds of all training steps, whatever attempts made them; validation, start-up and evaluation are not among them."""
+    rows = epochs_so_far(paths)
+    return float(sum(row["seconds"] for row in rows)) if rows else None
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:  # being written at this moment
+        return None
