@@ -14,6 +14,8 @@ VERBS = {
     "collect": "poll job states, write manifest and checkpoint index",
     "status": "the study at a glance",
     "retry": "submit again what may succeed the next time",
+    "evaluate": "score every trained network, alone and refined",
+    "compare": "networks beside iterative solvers, as a table and a picture",
     "ingest": "a scan in another format -> a DATA-001 file",
 }
 

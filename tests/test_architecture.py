@@ -11,15 +11,18 @@ TORCH_FREE = ("config", "npz_contract")
 
 FLOORS = {
     "fly64_hpc": [
-        ["__main__", "submit", "prepare", "collect", "status", "retry", "ingest"],
+        ["__main__", "submit", "prepare", "collect", "status", "retry", "ingest", "evaluate", "compare"],
         ["study_schema", "local_supervisor", "slurm_task"],
         ["collector_job"],
-        ["command_line", "watching", "plan", "retrying"],
+        ["command_line", "watching", "plan", "retrying", "comparison_figure"],
+        ["comparison_table"],
+        ["comparison"],
         ["handing_over", "collector"],
         [
             "executor_facts",
             "manifest",
             "checkpoint_index",
+            "evaluation_record",
             "dataset_job",
             "retry_policy",
             "executors.slurm",
