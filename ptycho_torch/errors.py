@@ -10,6 +10,7 @@ PtychoError
   DeviceError              a device was required and is absent
   MissingTorchError        POLICY-001: PyTorch cannot be imported
   SolverUnavailableError   an iterative solver that is not installed
+  SolverDivergedError      an iterative solver left the finite numbers
   TrainingDivergedError    the loss left the finite numbers
 """
 
@@ -68,6 +69,10 @@ class MissingTorchError(PtychoError):
 
 class SolverUnavailableError(PtychoError):
     """An iterative solver that is not installed."""
+
+
+class SolverDivergedError(PtychoError):
+    """A reconstruction became infinite or not a number."""
 
 
 class TrainingDivergedError(PtychoError):

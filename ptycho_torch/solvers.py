@@ -2,11 +2,13 @@
 
 import time
 
+import torch
 from torch import Tensor
 
 from ptycho_torch.config import SolverConfig
 from ptycho_torch.data_consistency import Tick, reconstruct_by_gradient
 from ptycho_torch.dataset import ScanTensors
+from ptycho_torch.errors import SolverDivergedError
 from ptycho_torch.ptychi_solver import solve
 from ptycho_torch.yardstick import Reconstructed, Yardstick
 
@@ -28,8 +30,17 @@ def run_solver(solver: SolverConfig, half: Yardstick, seed: int, tick: Tick) -> 
         return Reconstructed(refined.object_hw, refined.fed_object_hw, time.perf_counter() - started, refined.steps)
 
     def solved(scan: ScanTensors) -> Tensor:
-        return solve(scan, half.object_shape, solver, seed=seed, tick=tick)
+        return _finite(solve(scan, half.object_shape, solver, seed=seed, tick=tick), solver)
 
     object_hw = solved(exposures.whole)
     seconds = time.perf_counter() - started
     return Reconstructed(object_hw, solved(exposures.fed) if half.truth is None else None, seconds)
+
+
+def _finite(object_hw: Tensor, solver: SolverConfig) -> Tensor:
+    if not bool(torch.isfinite(torch.view_as_real(object_hw)).all()):
+        raise SolverDivergedError(
+            f"The reconstruction by {solver.method} became infinite or not a number within {solver.epochs} epochs.",
+            hint="Give the solver another batch_size: patterns of one update that overlap much add up.",
+        )
+    return object_hw

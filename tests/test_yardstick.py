@@ -9,7 +9,7 @@ import torch
 from tiny_jobs import OBJECT_SHAPE, N, tiny_job, tiny_object, tiny_scan
 
 from ptycho_torch.config import SolverConfig
-from ptycho_torch.errors import DataContractError
+from ptycho_torch.errors import DataContractError, SolverDivergedError
 from ptycho_torch.network_evaluation import evaluate_network
 from ptycho_torch.npz_archive import read_arrays
 from ptycho_torch.npz_contract import PtychoDataset, write_dataset
@@ -98,6 +98,15 @@ def test_a_network_and_its_refinement(tmp_path: Path) -> None:
     assert refined["held_out_deviance"] < network["held_out_deviance"]
     assert refined["scores"]["nmse"] < network["scores"]["nmse"]
     assert made["network"].object_hw.shape == OBJECT_SHAPE
+
+
+def test_a_solver_that_diverges_is_an_error_and_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverging(*_: object, **__: object) -> torch.Tensor:
+        return torch.full(OBJECT_SHAPE, float("nan"), dtype=torch.complex64)
+
+    monkeypatch.setattr("ptycho_torch.solvers.solve", diverging)
+    with pytest.raises(SolverDivergedError, match="reconstruction by rpie became infinite or not a number within 7 epochs"):
+        run_solver(SolverConfig(method="rpie", epochs=7), half(tmp_path), seed=0, tick=lambda: None)
 
 
 def test_patterns_of_another_size_are_refused(tmp_path: Path) -> None:
