@@ -27,13 +27,20 @@ def beats_untrained_and_flat(metrics: dict[str, Any]) -> bool:
     )
 
 
-def test_all_nine_networks_learn(tmp_path: Path) -> None:
-    jobs = train(Workplace(tmp_path))
+def test_all_nine_networks_learn_and_refinement_helps(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    jobs = train(place)
     assert len(jobs) == 9
     for job_id, job in jobs.items():
         metrics = job["result"]["metrics"]
         assert beats_untrained_and_flat(metrics), (job_id, metrics)
         assert job["dose"] == 1e3 or metrics["nmse"] < metrics["flat_nmse"] / 2, (job_id, metrics)
+    answer = place.run("evaluate", "--study", DEMO, "--dose", "1e4", "--view", "dense", "--json")
+    (evaluation,) = json.loads(answer.out)
+    unseen = evaluation["halves"]["test"]
+    network, refined = (unseen["methods"][name]["scores"] for name in ("network", "refined"))
+    assert refined["nmse"] < network["nmse"] / 2
+    assert refined["frc_crossing_cycles_per_px"] > network["frc_crossing_cycles_per_px"] > 0
 
 
 def test_ptychopinn_beats_flat_where_photons_are_many(tmp_path: Path) -> None:

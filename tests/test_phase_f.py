@@ -182,6 +182,37 @@ def test_a_solver_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "lsqml" in answer.err
 
 
+PTY_CHI = "iterative.solvers={lsqml: {method: lsqml, epochs: 3}, rpie: {method: rpie, epochs: 3, batch_size: 8}}"
+ONE_SCAN = ("--phase-f", "--dose", "1e5", "--view", "baseline", "--executor", "local", "--wait")
+
+
+def test_without_pty_chi_its_solvers_fail_and_say_how_to_get_it(tmp_path: Path) -> None:
+    absent = tmp_path / "absent"
+    absent.mkdir()
+    (absent / "ptychi.py").write_text("raise ModuleNotFoundError(\"No module named 'ptychi'\")")
+    place = Workplace(tmp_path, {"PYTHONPATH": str(absent)})
+    answer = place.submit(*ONE_SCAN, "--set", PTY_CHI)
+    assert answer.code == 1
+    errors = [job["error"] for job in iterative(place)["jobs"] if job["state"] == "failed"]
+    assert len(errors) == 2
+    for error in errors:
+        assert error["type"] == "SolverUnavailableError"
+        assert "The solver needs pty-chi, which cannot be imported" in error["message"]
+        assert "pip install --no-deps ptychi==2.2.0" in error["hint"]
+
+
+@pytest.mark.clients
+def test_with_pty_chi_its_solvers_are_jobs_like_any(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    answer = place.submit(*ONE_SCAN, "--set", PTY_CHI)
+    assert answer.code == 0, answer.out + answer.err
+    solved = {job["solver"]: job["result"]["metrics"] for job in iterative(place)["jobs"] if job["state"] == "succeeded"}
+    assert set(solved) == {"lsqml", "rpie"}
+    for metrics in solved.values():
+        for half in metrics["halves"].values():
+            assert half["methods"]["solver"]["scores"]["nmse"] < half["flat"]["scores"]["nmse"]
+
+
 def test_a_half_done_solver_that_is_told_to_stop_starts_over() -> None:
     from ptycho_torch.reconstruction_jobs import SolverStopped
 

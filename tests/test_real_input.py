@@ -1,6 +1,7 @@
 """On real input: an experimental object and probe, the measured scan itself, and the full-size study. `make test-real`."""
 
 import bz2
+import csv
 import json
 from pathlib import Path
 
@@ -68,6 +69,23 @@ def test_the_measured_scan_is_ingested_and_trained_on(tmp_path: Path) -> None:
     metrics = job["result"]["metrics"]  # type: ignore[index]
     print(json.dumps(job["result"]))  # noqa: T201
     assert metrics["held_out_deviance"] < min(metrics["untrained_deviance"], metrics["flat_deviance"])
+    held_out = held_out_deviances(place)
+    print(held_out)  # noqa: T201
+    assert held_out["refined"] < held_out["network"] < held_out["flat"]
+    assert held_out["gradient"] < held_out["flat"]
+
+
+def held_out_deviances(place: Workplace) -> dict[str, float]:
+    """What the photons that were held out of the measured scan's unseen half say of each method."""
+    study = ("--study", CONFIGS / "measured_scan.yaml", "--set", "base.measured=scan.npz")
+    gradient = ("--set", "iterative.solvers={gradient: {method: gradient}}")
+    for verb, *arguments in (("submit", "--phase-f", "--executor", "local", "--wait", *gradient), ("evaluate",), ("compare",)):
+        answer = place.run(verb, *study, *arguments, timeout_s=1200)
+        assert answer.code == 0, answer.out + answer.err
+    with (place.folder / "outputs" / "measured_scan" / "comparison" / "comparison.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["half"] == "unseen"]
+    assert {row["scored_against"] for row in rows} == {"gradient reconstruction"}
+    return {row["method"]: float(row["held_out_deviance"]) for row in rows}
 
 
 def test_the_full_size_study_trains_one_job_for_one_epoch_on_a_cpu(tmp_path: Path) -> None:
