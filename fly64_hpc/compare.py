@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
     add_directory_flags(parser)
     arguments = parser.parse_args(argv)
     output, calls = Output(arguments.json), SlurmCalls()
-    paths = study_paths(arguments)
+    paths = StudyPaths(study_paths(arguments).home)
     networks = look(paths, calls)
     solvers = _solvers(paths, calls)
     cells = comparison(networks, solvers)

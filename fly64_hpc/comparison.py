@@ -12,7 +12,7 @@ from typing import Any
 from fly64_hpc.collector import JobView, StudyView
 from fly64_hpc.evaluation_record import EvaluationRecord, read_evaluation
 from fly64_hpc.history import training_seconds
-from fly64_hpc.job_matrix import scan_of
+from fly64_hpc.job_matrix import TrainingJob, scan_of
 from fly64_hpc.job_record import AttemptRecord, JobSpec
 from fly64_hpc.job_state import JobState
 
@@ -81,24 +81,30 @@ def methods(networks: StudyView, solvers: StudyView | None) -> tuple[str, ...]:
 
 
 def _condition(networks: StudyView, jobs: Sequence[JobView], solvers: StudyView | None) -> Iterator[Cell]:
-    first = jobs[0].job
+    """Every cell of one dose and view, whose jobs differ in their seeds."""
     trained = [_network(networks, job) for job in jobs]
+    by_evaluated_first = sorted(trained, key=lambda one: isinstance(one, str))
     for method in methods(networks, solvers):
         for half in HALVES:
-            if method in (*NETWORK_METHODS, FLAT):
+            if method in NETWORK_METHODS:
                 runs = [_of_network(one, method, half) for one in trained]
-                runs = [next((run for run in runs if isinstance(run, Measurement)), runs[0])] if method == FLAT else runs
+            elif method == FLAT:  # the same for all seeds
+                runs = [_of_network(by_evaluated_first[0], method, half)]
             else:
                 runs = [_of_solver(networks, jobs[0], solvers, method, half)]
-            yield Cell(
-                first.dose_photons,
-                first.view,
-                first.gridsize,
-                method,
-                half,
-                tuple(run for run in runs if isinstance(run, Measurement)),
-                tuple(run for run in runs if isinstance(run, str)),
-            )
+            yield _cell(jobs[0].job, method, half, runs)
+
+
+def _cell(job: TrainingJob, method: str, half: str, runs: Sequence[Measurement | str]) -> Cell:
+    return Cell(
+        dose_photons=job.dose_photons,
+        view=job.view,
+        gridsize=job.gridsize,
+        method=method,
+        half=half,
+        measurements=tuple(run for run in runs if isinstance(run, Measurement)),
+        missing=tuple(run for run in runs if isinstance(run, str)),
+    )
 
 
 @dataclass(frozen=True)

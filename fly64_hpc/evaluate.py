@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the verb; its exit code is returned."""
     arguments = _parser().parse_args(argv)
     output = Output(arguments.json)
-    view = look(study_paths(arguments), SlurmCalls())
+    view = look(StudyPaths(study_paths(arguments).home), SlurmCalls())
     chosen = {job.job_id for job in select([job.job for job in view.jobs], job_filter(arguments))}
     records = [_evaluated(view, job, output) for job in view.jobs if job.job.job_id in chosen]
     output.say(f"evaluations: {view.paths.root / 'evaluation'}")

@@ -177,11 +177,14 @@ def _object(task: Any, object_shape: tuple[int, int]) -> Tensor:
 
 @contextmanager
 def _ptychi() -> Iterator[Any]:
-    """The package, quiet; it sets PyTorch's default device and dtype and all random states, which are put back afterwards."""
+    """The package, quiet and repeatable; it sets PyTorch's default device and dtype and all random states, which are put back."""
     ptychi = _import_ptychi()
     logger = logging.getLogger("ptychi")
     level, default_device, default_dtype = logger.level, torch.get_default_device(), torch.get_default_dtype()
     random_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - pty-chi seeds the old one
+    is_deterministic = torch.are_deterministic_algorithms_enabled()
+    # Its own option is not enough: two CPU threads would add up the light in an order of their own.
+    torch.use_deterministic_algorithms(True)
     logger.setLevel(logging.WARNING)
     try:
         with torch.random.fork_rng(range(torch.cuda.device_count())), warnings.catch_warnings():
@@ -190,6 +193,7 @@ def _ptychi() -> Iterator[Any]:
             yield ptychi
     finally:
         logger.setLevel(level)
+        torch.use_deterministic_algorithms(is_deterministic)
         random.setstate(random_state)
         np.random.set_state(numpy_state)  # noqa: NPY002
         torch.set_default_dtype(default_dtype)
