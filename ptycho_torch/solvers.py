@@ -15,7 +15,9 @@ from ptycho_torch.yardstick import Reconstructed, Yardstick
 
 def passes(solver: SolverConfig, *, is_measured: bool) -> int:
     """The passes over one half that a solver makes, at most."""
-    return solver.epochs * (2 if solver.method == "gradient" or is_measured else 1)
+    if solver.method == "gradient":
+        return 2 * (solver.epochs + 1)  # tried on the fed photons and taken on all, the start counted
+    return solver.epochs * (2 if is_measured else 1)
 
 
 def run_solver(solver: SolverConfig, half: Yardstick, seed: int, tick: Tick) -> Reconstructed:
