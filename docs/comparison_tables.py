@@ -22,7 +22,7 @@ END = "<!-- end of the table -->"
 
 def table(file: Path) -> str:
     """The table in Markdown: a line for each dose, view and method, the unseen half first."""
-    rows = list(csv.DictReader(file.open()))
+    rows = list(csv.DictReader(file.read_text().splitlines()))
     training = {_key(row): row for row in rows if row["half"] == "training"}
     lines = [_line(row, training[_key(row)]) for row in rows if row["half"] == "unseen"]
     return "\n".join(["| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS), *lines])

@@ -28,7 +28,7 @@ def test_every_condition_has_every_method_with_its_figures(study: str) -> None:
     assert len(conditions) == STUDIES[study]
     for condition in conditions:
         own = {line[2]: line for line in lines if (line[0], line[1]) == condition}
-        assert tuple(own) == METHODS or set(own) == set(METHODS)
+        assert set(own) == set(METHODS) - ({"lsqml"} if study == "measured_scan" else set())
         for method, line in own.items():
             is_reference = study == "measured_scan" and method == "gradient"
             assert is_reference or re.match(r"\d", line[3]), (condition, method)
