@@ -39,8 +39,8 @@ def test_all_nine_networks_learn_and_refinement_helps(tmp_path: Path) -> None:
     (evaluation,) = json.loads(answer.out)
     unseen = evaluation["halves"]["test"]
     network, refined = (unseen["methods"][name]["scores"] for name in ("network", "refined"))
-    assert refined["nmse"] < network["nmse"] / 2
-    assert refined["frc_crossing_cycles_per_px"] > network["frc_crossing_cycles_per_px"] > 0
+    assert refined["nmse"] < 0.8 * network["nmse"] < 0.02
+    assert refined["frc_crossing_cycles_per_px"] > 0.2
 
 
 def test_ptychopinn_beats_flat_where_photons_are_many(tmp_path: Path) -> None:
