@@ -1,7 +1,7 @@
 """comparison.png: the phase error over dose for each view, and every reconstruction of the unseen half beside the truth."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -129,7 +129,7 @@ def _truth_title(cells: Sequence[Cell]) -> str:
 
 
 def _draw_truth(panel: Axes, own: dict[str, Cell], limits: tuple[float, float], aspect: float) -> None:
-    image = next((image for cell in own.values() if (image := _image(cell)) is not None), None)
+    image = _first_image(own.values())
     _bare(panel)
     panel.set_box_aspect(aspect)
     if image is not None:
@@ -170,6 +170,11 @@ def _image(cell: Cell) -> dict[str, npt.NDArray[np.complex64]] | None:
     return read_arrays(paths[0], ("aligned", "expected")) if paths else None
 
 
+def _first_image(cells: Iterable[Cell]) -> dict[str, npt.NDArray[np.complex64]] | None:
+    """The first that there is of the unseen half: all of one scan have the same `expected`."""
+    return next((image for cell in cells if cell.half == "test" and (image := _image(cell)) is not None), None)
+
+
 def _phase(image: npt.NDArray[np.complex64], expected: npt.NDArray[np.complex64]) -> npt.NDArray[np.float32]:
     """The phase about the mean one of what is expected, so that it does not wrap where that does not [rad]."""
     phase: npt.NDArray[np.float32] = np.angle(image * np.conj(expected.mean() / abs(expected.mean())))
@@ -178,15 +183,15 @@ def _phase(image: npt.NDArray[np.complex64], expected: npt.NDArray[np.complex64]
 
 def _phase_limits(cells: Sequence[Cell]) -> tuple[float, float]:
     """What the truth spans, but for a hundredth at each end."""
-    images = [image for cell in cells if cell.half == "test" and (image := _image(cell)) is not None]
-    if not images:
+    image = _first_image(cells)
+    if image is None:
         return -np.pi, np.pi
-    phase = _phase(images[0]["expected"], images[0]["expected"])
+    phase = _phase(image["expected"], image["expected"])
     low, high = np.quantile(phase, (0.01, 0.99))
     return float(low), float(high)
 
 
 def _aspect(cells: Sequence[Cell]) -> float:
     """Height of a reconstruction over its width."""
-    image = next((image for cell in cells if cell.half == "test" and (image := _image(cell)) is not None), None)
+    image = _first_image(cells)
     return 0.5 if image is None else image["expected"].shape[0] / image["expected"].shape[1]

@@ -75,7 +75,7 @@ def _evaluate(paths: StudyPaths, job: JobView, spec: JobSpec, success: AttemptRe
     folder.mkdir(parents=True, exist_ok=True)
     files = pipeline.HalfFiles(checked_file(paths, spec.train_data), checked_file(paths, spec.test_data), folder)
     assert isinstance(spec.config, JobConfig)
-    made = pipeline.evaluate_job(spec.config, job.paths.root, files, report=lambda _: None)
+    made = pipeline.evaluate_job(spec.config, job.paths.root, files)
     record = EvaluationRecord(
         schema_version=SCHEMA_VERSION,
         job_id=job.job.job_id,

@@ -28,7 +28,6 @@ FLOOR_SHARE = 0.03
 """`floor` as a share of the mean count: dark pixels of the far field must not rule the step."""
 DAMPING_SHARE = 0.05
 """`damping` as a share of the light at the brightest place: the rim, which little light reaches, stays as it was."""
-CHUNK_PATTERNS = 128
 PATIENCE_STEPS = 20
 """The held-out deviance may rise for so many steps before it is taken for past its best."""
 
@@ -52,7 +51,7 @@ class Refined:
 def light_on_canvas(scan: ScanTensors, object_shape: tuple[int, int]) -> Tensor:
     """Σ|P|² of all positions, (H, W) real, in photons per pixel of an empty field of view."""
     light = torch.zeros(object_shape, device=scan.counts.device)
-    for rows in scan.chunks(CHUNK_PATTERNS):
+    for rows in scan.chunks():
         light += add_patches(scan.probes_of(rows).abs().square(), scan.centers[rows], object_shape)
     return light
 
@@ -73,7 +72,7 @@ def descend(scan: ScanTensors, start: Tensor) -> Iterator[Tensor]:
 def _residual(scan: ScanTensors, object_hw: Tensor, floor: Tensor) -> Tensor:
     """Σ conj(P) F⁻¹[(n - I) / √(I + floor) · e^{i arg F[PO]}] on the canvas, (H, W)."""
     residual = torch.zeros_like(object_hw)
-    for rows in scan.chunks(CHUNK_PATTERNS):
+    for rows in scan.chunks():
         probes, centers = scan.probes_of(rows), scan.centers[rows]
         far_fields = propagate(cut_patches(object_hw, centers, probes.shape[-1]) * probes)
         intensity = far_fields.real.square() + far_fields.imag.square()

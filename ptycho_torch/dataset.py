@@ -20,6 +20,8 @@ from ptycho_torch.legacy_bridge import require_bridged
 from ptycho_torch.npz_contract import PtychoDataset, check_grouping, read_dataset
 from ptycho_torch.physics import shift_probe, split_positions
 
+CHUNK_PATTERNS = 128
+
 
 @dataclass(frozen=True, eq=False)
 class ScanTensors:
@@ -49,9 +51,9 @@ class ScanTensors:
             probe=self.probe,
         )
 
-    def chunks(self, most_patterns: int) -> Sequence[Tensor]:
-        """All rows in order, in tensors of at most so many: what bounds the memory of a pass over the patterns."""
-        return list(torch.arange(len(self), device=self.counts.device).split(most_patterns))
+    def chunks(self) -> Sequence[Tensor]:
+        """All rows in order, so many at a time that the memory of a pass over the patterns is bounded."""
+        return list(torch.arange(len(self), device=self.counts.device).split(CHUNK_PATTERNS))
 
     def probes_of(self, rows: Tensor) -> Tensor:
         """The probe where it stood for each of `rows` (...): (..., N, N)."""

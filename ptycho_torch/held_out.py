@@ -23,7 +23,6 @@ from ptycho_torch.physics import cut_patches, diffraction_intensity
 Predictor = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Fed counts (B, C, N, N), probes (B, C, N, N) of the same exposure, centres (B, C, 2) -> object patches (B, C, N, N)."""
 
-CHUNK_PATTERNS = 128
 DEFAULT_SHARE = 0.5
 """Share of the photons that is fed when scoring a network that was trained without a split."""
 
@@ -90,7 +89,7 @@ def object_deviance(object_hw: Tensor, scan: ScanTensors) -> float:
         The scan has no photon.
     """
     total, photons = 0.0, 0.0
-    for rows in scan.chunks(CHUNK_PATTERNS):
+    for rows in scan.chunks():
         counts = scan.counts[rows]
         chunk_photons = float(counts.sum())
         if chunk_photons > 0:

@@ -5,7 +5,7 @@ import time
 import torch
 
 from ptycho_torch.config import JobConfig
-from ptycho_torch.data_consistency import Tick, refine
+from ptycho_torch.data_consistency import refine
 from ptycho_torch.dataset import ScanTensors
 from ptycho_torch.model import PtychoModel
 from ptycho_torch.reconstruction import reconstruct
@@ -15,7 +15,7 @@ MOST_STEPS = 100
 """Refinement takes as many steps as held-out photons call for, at most these."""
 
 
-def evaluate_network(model: PtychoModel, job: JobConfig, half: Yardstick, tick: Tick) -> dict[str, Reconstructed]:
+def evaluate_network(model: PtychoModel, job: JobConfig, half: Yardstick) -> dict[str, Reconstructed]:
     """Reconstruct a half by a network (`network`), and refine that (`refined`).
 
     The held-out photons of the training half are not new to the network, which was trained on them: what they say is fair
@@ -24,10 +24,8 @@ def evaluate_network(model: PtychoModel, job: JobConfig, half: Yardstick, tick: 
     started = time.perf_counter()
     network = _object(model, half.exposures.whole, job, half)
     network_s = time.perf_counter() - started
-    tick()
     fed_network = _object(model, half.exposures.fed, job, half)
-    tick()
-    refined = refine(half.exposures, network, fed_network, MOST_STEPS, tick)
+    refined = refine(half.exposures, network, fed_network, MOST_STEPS)
     return {
         "network": Reconstructed(network, fed_network, network_s),
         "refined": Reconstructed(refined.object_hw, refined.fed_object_hw, time.perf_counter() - started, refined.steps),

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from ptycho_torch.config import SolverConfig
-from ptycho_torch.data_consistency import CHUNK_PATTERNS, Tick
+from ptycho_torch.data_consistency import Tick
 from ptycho_torch.dataset import ScanTensors
 from ptycho_torch.errors import SolverUnavailableError, TrainingDivergedError
 from ptycho_torch.physics import add_patches, split_positions
@@ -146,7 +146,7 @@ def _rpie_step(scan: ScanTensors, batch_size: int, alpha: float) -> float:
     centers = scan.centers - scan.centers.amin(0) + len(weight) // 2
     rows, columns = (int(side) + len(weight) // 2 for side in centers.amax(0))
     cover = torch.zeros(rows, columns, device=weight.device)
-    for part in scan.chunks(CHUNK_PATTERNS):
+    for part in scan.chunks():
         cover += add_patches(weight.expand(len(part), -1, -1), centers[part], (rows, columns))
     return min(1.0, len(scan) / (batch_size * float(cover.max())))
 

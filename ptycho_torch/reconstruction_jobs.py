@@ -47,7 +47,7 @@ class SolverStopped(Interrupted):
         self.args = (f"the solver was stopped after {passes_done} passes over the scan and starts over the next time",)
 
 
-def evaluate_job(job: JobConfig, bundle: Path, files: HalfFiles, report: Report) -> dict[str, Any]:
+def evaluate_job(job: JobConfig, bundle: Path, files: HalfFiles) -> dict[str, Any]:
     """Reconstruct both halves by the network of a bundle, alone and refined, and score them.
 
     Writes `network_train.npz`, `network_test.npz`, `refined_train.npz` and `refined_test.npz`.
@@ -56,8 +56,6 @@ def evaluate_job(job: JobConfig, bundle: Path, files: HalfFiles, report: Report)
     ----------
     bundle
         The folder with `model.safetensors` and `model.json`.
-    report
-        Called with `{"event": "half", "half": name}` before each half.
 
     Returns
     -------
@@ -68,9 +66,8 @@ def evaluate_job(job: JobConfig, bundle: Path, files: HalfFiles, report: Report)
     model, facts = load_model(bundle)
     halves = {}
     for name in HALVES:
-        report({"event": "half", "half": name})
         half = _yardstick(job, files.npz(name), device)
-        made = evaluate_network(model.to(device), job, half, tick=lambda: None)
+        made = evaluate_network(model.to(device), job, half)
         figures = {
             method: half.measure(one) | half.save(one, files.folder / f"{method}_{name}.npz") for method, one in made.items()
         }

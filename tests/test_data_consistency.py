@@ -79,7 +79,7 @@ def test_no_steps_are_the_start_itself() -> None:
 def test_steps_do_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     scan = tiny_scan()
     whole = take_steps(scan, FLAT, 3)
-    monkeypatch.setattr("ptycho_torch.data_consistency.CHUNK_PATTERNS", 5)
+    monkeypatch.setattr("ptycho_torch.dataset.CHUNK_PATTERNS", 5)
     torch.testing.assert_close(take_steps(scan, FLAT, 3), whole, atol=1e-5, rtol=1e-5)
 
 
