@@ -13,11 +13,12 @@ from fly64_hpc.job_record import now_utc, read_json
 from fly64_hpc.study_directory import SCHEMA_VERSION
 from ptycho_torch.npz_contract import sha256_file, write_json
 
-COPIED_FACTS = ("epoch", "step", "sha256", "size_bytes", "config_sha256", "attempt", "val_loss", "created_utc")
+COPIED_FACTS = ("epoch", "step", "sha256", "size_bytes", "config_sha256", "attempt", "lesson", "val_loss", "created_utc")
 
 
 def index_entries(paths: StudyPaths, job: TrainingJob) -> list[dict[str, Any]]:
-    """A job's checkpoints, oldest first; the newest is also listed as `last`, the one of least validation loss as `best`.
+    """A job's checkpoints, oldest first; the newest is also listed as `last`, and the one of least validation loss in
+    the newest's lesson as `best`.
 
     Each attempt keeps its own. Of a step that several have, because a later one took it over, the latest attempt's is listed.
     """
@@ -25,8 +26,10 @@ def index_entries(paths: StudyPaths, job: TrainingJob) -> list[dict[str, Any]]:
     rows = [_entry(paths, job, by_step[step], "periodic") for step in sorted(by_step)]
     if not rows:
         return []
-    best = min(rows, key=lambda row: (row["val_loss"] is None, row["val_loss"], row["step"]))
-    return [*rows, best | {"kind": "best"}, max(rows, key=lambda row: row["step"]) | {"kind": "last"}]
+    last = rows[-1]
+    rivals = [row for row in rows if row["lesson"] == last["lesson"]]
+    best = min(rivals, key=lambda row: (row["val_loss"] is None, row["val_loss"], row["step"]))
+    return [*rows, best | {"kind": "best"}, last | {"kind": "last"}]
 
 
 def last_step(paths: JobPaths, attempt: int) -> int:

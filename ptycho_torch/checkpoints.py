@@ -43,6 +43,8 @@ class Record(BaseModel):
 class HistoryRow(Record):
     """One epoch, as `history.jsonl` has it."""
 
+    lesson: str
+    """What learned: `network` or `refiner`. Their losses are of different splits and can't be compared."""
     epoch: int
     step: int
     train_loss: float
@@ -72,6 +74,8 @@ class CheckpointFacts(Progress):
 
     val_loss: float | None
     """The newest validation loss."""
+    lesson: str | None
+    """Whose that is: losses of different lessons can't be compared."""
     attempt: int
     created_utc: str
     config_sha256: str
@@ -113,6 +117,7 @@ def save_checkpoint(folder: Path, progress: Progress, state: TrainingState, *, c
         facts = CheckpointFacts(
             **dict(progress),
             val_loss=progress.history[-1].val_loss if progress.history else None,
+            lesson=progress.history[-1].lesson if progress.history else None,
             attempt=attempt,
             created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
             config_sha256=config_sha256,

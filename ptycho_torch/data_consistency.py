@@ -56,30 +56,50 @@ def light_on_canvas(scan: ScanTensors, object_shape: tuple[int, int]) -> Tensor:
     return light
 
 
+class Pull:
+    """Whither the counts of a scan pull an object: R / 2, the step in amplitudes.
+
+    Parameters
+    ----------
+    object_shape
+        (H, W) [px].
+    """
+
+    def __init__(self, scan: ScanTensors, object_shape: tuple[int, int]) -> None:
+        self._scan = scan
+        self.light = light_on_canvas(scan, object_shape)
+        self._preconditioner = 0.5 / (self.light + DAMPING_SHARE * self.light.amax())
+        self._floor = FLOOR_SHARE * scan.counts.mean()
+
+    def __call__(self, object_hw: Tensor) -> Tensor:
+        """The pull (H, W) on an object (H, W), complex64."""
+        pull: Tensor = self._preconditioner * self._residual(object_hw)
+        return pull
+
+    def _residual(self, object_hw: Tensor) -> Tensor:
+        """Σ conj(P) F⁻¹[(n - I) / √(I + floor) · e^{i arg F[PO]}] on the canvas, (H, W)."""
+        scan, residual = self._scan, torch.zeros_like(object_hw)
+        for rows in scan.chunks():
+            probes, centers = scan.probes_of(rows), scan.centers[rows]
+            far_fields = propagate(cut_patches(object_hw, centers, probes.shape[-1]) * probes)
+            intensity = far_fields.real.square() + far_fields.imag.square()
+            difference = (scan.counts[rows] - intensity) / torch.sqrt(intensity + self._floor)
+            corrections = probes.conj() * back_propagate(difference * torch.sgn(far_fields))
+            residual += add_patches(corrections, centers, (object_hw.shape[0], object_hw.shape[1]))
+        return residual
+
+    def descend(self, start: Tensor) -> Iterator[Tensor]:
+        """The object (H, W) complex64 after 0, 1, 2 ... steps from `start`, without end."""
+        current, velocity = start, torch.zeros_like(start)
+        while True:
+            yield current
+            velocity = MOMENTUM * velocity + self(current)
+            current = current + velocity
+
+
 def descend(scan: ScanTensors, start: Tensor) -> Iterator[Tensor]:
     """The object (H, W) complex64 after 0, 1, 2 ... steps from `start`, without end."""
-    object_shape = (start.shape[0], start.shape[1])
-    light = light_on_canvas(scan, object_shape)
-    preconditioner = 0.5 / (light + DAMPING_SHARE * light.amax())
-    floor = FLOOR_SHARE * scan.counts.mean()
-    current, velocity = start, torch.zeros_like(start)
-    while True:
-        yield current
-        velocity = MOMENTUM * velocity + preconditioner * _residual(scan, current, floor)
-        current = current + velocity
-
-
-def _residual(scan: ScanTensors, object_hw: Tensor, floor: Tensor) -> Tensor:
-    """Σ conj(P) F⁻¹[(n - I) / √(I + floor) · e^{i arg F[PO]}] on the canvas, (H, W)."""
-    residual = torch.zeros_like(object_hw)
-    for rows in scan.chunks():
-        probes, centers = scan.probes_of(rows), scan.centers[rows]
-        far_fields = propagate(cut_patches(object_hw, centers, probes.shape[-1]) * probes)
-        intensity = far_fields.real.square() + far_fields.imag.square()
-        difference = (scan.counts[rows] - intensity) / torch.sqrt(intensity + floor)
-        corrections = probes.conj() * back_propagate(difference * torch.sgn(far_fields))
-        residual += add_patches(corrections, centers, (object_hw.shape[0], object_hw.shape[1]))
-    return residual
+    return Pull(scan, (start.shape[0], start.shape[1])).descend(start)
 
 
 @torch.no_grad()
@@ -108,6 +128,21 @@ def refine(exposures: Exposures, start: Tensor, fed_start: Tensor, most_steps: i
     most_steps
         Never more than these.
     """
+    fed, deviances = try_steps(exposures, fed_start, most_steps, tick)
+    steps = deviances.index(min(deviances))
+    return Refined(take_steps(exposures.whole, start, steps, tick), fed, steps, deviances)
+
+
+@torch.no_grad()
+def try_steps(
+    exposures: Exposures, fed_start: Tensor, most_steps: int, tick: Tick = lambda: None
+) -> tuple[Tensor, tuple[float, ...]]:
+    """Take steps on the fed photons until the held-out ones are long past their best.
+
+    Returns
+    -------
+    The best object (H, W), and the deviances of the held-out photons after 0, 1, 2 ... steps.
+    """
     deviances: list[float] = []
     best = fed_start
     for current in islice(descend(exposures.fed, fed_start), most_steps + 1):
@@ -116,8 +151,7 @@ def refine(exposures: Exposures, start: Tensor, fed_start: Tensor, most_steps: i
         tick()
         if len(deviances) - 1 - deviances.index(min(deviances)) >= PATIENCE_STEPS:
             break
-    steps = deviances.index(min(deviances))
-    return Refined(take_steps(exposures.whole, start, steps, tick), best, steps, tuple(deviances))
+    return best, tuple(deviances)
 
 
 def reconstruct_by_gradient(

@@ -161,7 +161,7 @@ def validation_strip(positions_yx: npt.NDArray[np.float64], fraction: float, at_
     return torch.from_numpy(np.sort(by_x[:-held])), torch.from_numpy(np.sort(by_x[-held:]))
 
 
-def epoch_batches(scan: ScanTensors, rows: Tensor, job: JobConfig, epoch: int) -> Sequence[Tensor]:
+def epoch_batches(scan: ScanTensors, rows: Tensor, job: JobConfig, epoch: int, batch_size: int) -> Sequence[Tensor]:
     """The batches of an epoch, the same number in each epoch, of nearly equal size.
 
     Parameters
@@ -171,9 +171,11 @@ def epoch_batches(scan: ScanTensors, rows: Tensor, job: JobConfig, epoch: int) -
     rows
         (m,) int64 rows that may be used.
     job
-        Says how groups are drawn and seeded, and how many patterns go in a batch.
+        Says how groups are drawn and seeded.
     epoch
         Groups are drawn and shuffled anew in each.
+    batch_size
+        Patterns in a batch.
 
     Returns
     -------
@@ -187,7 +189,7 @@ def epoch_batches(scan: ScanTensors, rows: Tensor, job: JobConfig, epoch: int) -
         seed=counter_seed(job.grouping_seed, epoch),
     )
     np.random.default_rng((job.training_seed, epoch)).shuffle(groups)
-    most = max(1, job.training.batch_size // job.group_size)
+    most = max(1, batch_size // job.group_size)
     batches = torch.from_numpy(groups).tensor_split(-(-len(groups) // most))
     return [rows[batch.to(rows.device)].to(scan.counts.device) for batch in batches]
 

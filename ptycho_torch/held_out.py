@@ -69,14 +69,24 @@ class Exposures:
     held: ScanTensors
 
 
-def part_scan(scan: ScanTensors, share: float, seed: int) -> Exposures:
-    """Deal the photons of a scan to two exposures, `share` of it and the rest; the probe's light is dealt alike."""
+def part_scan(scan: ScanTensors, share: float | None, seed: int) -> Exposures:
+    """Deal the photons of a scan to two exposures, `share` of it and the rest; the probe's light is dealt alike.
+
+    None feeds every photon and holds out the very same ones.
+    """
     parts = part_photons(scan.counts, share, seed)
     return Exposures(
         whole=scan,
         fed=replace(scan, counts=parts.fed, probe=scan.probe * sqrt(parts.fed_share)),
         held=replace(scan, counts=parts.held, probe=scan.probe * sqrt(parts.held_share)),
     )
+
+
+def scan_deviance(object_hw: Tensor, scan: ScanTensors, rows: Tensor) -> Tensor:
+    """Half the Poisson deviance per photon of some patterns (m,), if the object (H, W) complex64 were the true one."""
+    counts = scan.counts[rows]
+    patches = cut_patches(object_hw, scan.centers[rows], counts.shape[-1])
+    return poisson_deviance(diffraction_intensity(patches, scan.probes_of(rows)), counts)
 
 
 @torch.no_grad()
@@ -90,11 +100,9 @@ def object_deviance(object_hw: Tensor, scan: ScanTensors) -> float:
     """
     total, photons = 0.0, 0.0
     for rows in scan.chunks():
-        counts = scan.counts[rows]
-        chunk_photons = float(counts.sum())
+        chunk_photons = float(scan.counts[rows].sum())
         if chunk_photons > 0:
-            patches = cut_patches(object_hw, scan.centers[rows], counts.shape[-1])
-            total += float(poisson_deviance(diffraction_intensity(patches, scan.probes_of(rows)), counts)) * chunk_photons
+            total += float(scan_deviance(object_hw, scan, rows)) * chunk_photons
             photons += chunk_photons
     if photons == 0:
         raise PtychoError("No photon was held out, so that nothing can be scored.", hint="Raise the dose.")
@@ -174,8 +182,3 @@ def in_batches(groups: npt.NDArray[np.int64], job: JobConfig, device: torch.devi
     """Groups (g, C) as tensors (b, C) of at most a batch's patterns each, or of one group."""
     most = max(1, job.training.batch_size // groups.shape[1])
     return torch.from_numpy(groups).to(device).tensor_split(-(-len(groups) // most))
-
-
-def flat_object(fed: Tensor, probes: Tensor, centers_yx: Tensor) -> Tensor:
-    """The `Predictor` that sees nothing: O = 1."""
-    return torch.ones_like(probes)

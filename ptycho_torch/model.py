@@ -1,12 +1,14 @@
-"""A network and the overlap constraint: what is trained."""
+"""What is trained: a network, and a refiner that looks at the whole canvas after it."""
 
 from typing import Protocol, cast
 
+import torch
 from torch import Tensor, nn
 
 from ptycho_torch.backprojection_unet import BackProjectionUNet
-from ptycho_torch.config import TrainingConfig
-from ptycho_torch.errors import ConfigError
+from ptycho_torch.canvas_unet import CanvasUNet, Refiner
+from ptycho_torch.config import JobConfig, RefinerConfig, TrainingConfig
+from ptycho_torch.dataset import counter_seed
 from ptycho_torch.ptychopinn_cnn import PtychoPINN
 from ptycho_torch.reassembly import merge_group
 
@@ -15,29 +17,43 @@ WEIGHT_FLOOR = 1e-3
 
 
 class PatchNetwork(Protocol):
-    """What every architecture offers."""
+    """What every architecture that sees a group of patterns at a time offers."""
 
     mixes_channels: bool
-    """True: the patterns of a group are channels of one input. False: each pattern is seen alone."""
+    """True: the patterns of a group are seen together. False: each pattern is seen alone."""
 
-    def __call__(self, counts: Tensor, probes: Tensor) -> Tensor:
-        """Counts (B, C, N, N), zero frequency at the corner, and complex probes (B, C, N, N) -> complex patches (B, C, N, N)."""
+    def __call__(self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0) -> Tensor:
+        """Patches (B, C, N, N) of groups, complex; the arguments are those of `PtychoModel.forward`."""
 
 
 class PtychoModel(nn.Module):
-    """A network whose patches are made to agree within each group."""
+    """A network, whose patches are made to agree within each group, and its refiner, where it has one.
 
-    def __init__(self, network: nn.Module) -> None:
+    Parameters
+    ----------
+    network
+        A `PatchNetwork`, or a `CanvasUNet` that is shown a flat object.
+    refiner
+        Looks after it.
+    """
+
+    def __init__(self, network: nn.Module, refiner: Refiner | None = None) -> None:
         super().__init__()
         self.network = network
+        self.refiner = refiner
+
+    @property
+    def canvas_network(self) -> CanvasUNet | None:
+        """The network, where it looks at the whole canvas."""
+        return self.network if isinstance(self.network, CanvasUNet) else None
 
     @property
     def mixes_channels(self) -> bool:
-        """Whether the network needs whole groups, or takes each pattern alone."""
+        """Whether a patch network needs whole groups, or takes each pattern alone."""
         return cast(PatchNetwork, self.network).mixes_channels
 
-    def forward(self, counts: Tensor, probes: Tensor, centers_yx: Tensor) -> Tensor:
-        """Object patches that explain photon counts.
+    def forward(self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0) -> Tensor:
+        """Object patches that explain photon counts, by a patch network.
 
         Parameters
         ----------
@@ -47,12 +63,14 @@ class PtychoModel(nn.Module):
             (B, C, N, N) complex, Σ|P|² in photons of the fed exposure.
         centers_yx
             (B, C, 2) int64 whole-pixel centres on the object.
+        turn
+            In which of the eight ways of `symmetries` a network that sees images looks at them.
 
         Returns
         -------
         (B, C, N, N) complex64.
         """
-        return merge_group(self.network(counts, probes), centers_yx, light_weights(probes))
+        return merge_group(self.network(counts, probes, centers_yx, turn), centers_yx, light_weights(probes))
 
 
 def light_weights(probes: Tensor) -> Tensor:
@@ -62,23 +80,26 @@ def light_weights(probes: Tensor) -> Tensor:
 
 
 def build_model(training: TrainingConfig, patch_size_px: int, gridsize: int) -> PtychoModel:
-    """The model that a configuration names, with first weights from torch's global generator.
+    """The model that a configuration names, with first weights from torch's global generator."""
+    network = _build_network(training, patch_size_px, gridsize)
+    return PtychoModel(network, None if training.refiner is None else _build_refiner(training.refiner, training.head_gain))
 
-    Raises
-    ------
-    ConfigError
-        The U-Net has more levels than the patch size can be halved.
-    """
+
+def seeded_model(job: JobConfig) -> PtychoModel:
+    """The job's model as it is before any training; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(counter_seed(job.training_seed))
+        return build_model(job.training, job.patch_size_px, job.gridsize)
+
+
+def _build_network(training: TrainingConfig, patch_size_px: int, gridsize: int) -> nn.Module:
     if training.architecture == "ptychopinn":
-        return PtychoModel(PtychoPINN(patch_size_px, gridsize**2, training.n_filters_scale))
-    _require_halvable(patch_size_px, len(training.unet_widths))
-    return PtychoModel(BackProjectionUNet(patch_size_px, training.unet_widths))
+        return PtychoPINN(patch_size_px, gridsize**2, training.n_filters_scale, training.head_gain)
+    if training.architecture == "canvas_unet":
+        return CanvasUNet(1, training.unet_widths, training.head_gain)
+    fuses = training.fuse_groups and gridsize > 1
+    return BackProjectionUNet(patch_size_px, training.unet_widths, training.head_gain, mixes_channels=fuses)
 
 
-def _require_halvable(patch_size_px: int, levels: int) -> None:
-    if patch_size_px * 3 // 4 % 2 ** (levels - 1):
-        raise ConfigError(
-            f"training.unet_widths has {levels} levels, but {patch_size_px * 3 // 4} pixels (three quarters of patch_size_px "
-            f"{patch_size_px}) can't be halved {levels - 1} times.",
-            hint="Give unet_widths fewer levels.",
-        )
+def _build_refiner(refiner: RefinerConfig, head_gain: float) -> Refiner:
+    return Refiner(len(refiner.descent_shares), refiner.sees_network, refiner.unet_widths, head_gain)

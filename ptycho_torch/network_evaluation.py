@@ -1,36 +1,40 @@
-"""What a trained network makes of a half of a scan, alone and refined by a few data-consistency steps."""
+"""What a trained model makes of a half of a scan: by its network alone, and refined."""
 
 import time
 
-import torch
+from torch import Tensor
 
 from ptycho_torch.config import JobConfig
 from ptycho_torch.data_consistency import refine
 from ptycho_torch.dataset import ScanTensors
 from ptycho_torch.model import PtychoModel
-from ptycho_torch.reconstruction import reconstruct
+from ptycho_torch.reconstruction import network_object, refined_object
 from ptycho_torch.yardstick import Reconstructed, Yardstick
 
 MOST_STEPS = 100
-"""Refinement takes as many steps as held-out photons call for, at most these."""
+"""Refinement ends with as many steps as held-out photons call for, at most these."""
 
 
 def evaluate_network(model: PtychoModel, job: JobConfig, half: Yardstick) -> dict[str, Reconstructed]:
-    """Reconstruct a half by a network (`network`), and refine that (`refined`).
+    """Reconstruct a half by a network (`network`), and refine that (`refined`): by the refiner, where there is one, and by
+    data-consistency steps from there.
 
-    The held-out photons of the training half are not new to the network, which was trained on them: what they say is fair
-    on the unseen half only.
+    The held-out photons of the training half are not new to the model, which was trained on them: what they say is fair on the
+    unseen half only.
     """
     started = time.perf_counter()
-    network = _object(model, half.exposures.whole, job, half)
+    network = network_object(model, half.exposures.whole, job, half.object_shape)
     network_s = time.perf_counter() - started
-    fed_network = _object(model, half.exposures.fed, job, half)
-    refined = refine(half.exposures, network, fed_network, MOST_STEPS)
+    fed_network = network_object(model, half.exposures.fed, job, half.object_shape)
+    start = _refined(model, half.exposures.whole, network)
+    fed_start = _refined(model, half.exposures.fed, fed_network)
+    refined = refine(half.exposures, start, fed_start, MOST_STEPS)
     return {
         "network": Reconstructed(network, fed_network, network_s),
         "refined": Reconstructed(refined.object_hw, refined.fed_object_hw, time.perf_counter() - started, refined.steps),
     }
 
 
-def _object(model: PtychoModel, scan: ScanTensors, job: JobConfig, half: Yardstick) -> torch.Tensor:
-    return torch.from_numpy(reconstruct(model, scan, job, half.object_shape).object_yx).to(scan.counts.device)
+def _refined(model: PtychoModel, scan: ScanTensors, network: Tensor) -> Tensor:
+    refined = refined_object(model, scan, network)
+    return network if refined is None else refined

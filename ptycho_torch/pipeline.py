@@ -25,11 +25,12 @@ from ptycho_torch.legacy_bridge import legacy_config, require_clear, reset, upda
 from ptycho_torch.measured_scan import IngestOptions, ingest
 from ptycho_torch.npz_contract import read_dataset
 from ptycho_torch.overlap_views import current_view, make_view
-from ptycho_torch.reconstruction import bounding_shape, image_metrics, photon_collapse, photon_metrics, reconstruct
+from ptycho_torch.reconstruction import bounding_shape, reconstruct
 from ptycho_torch.reconstruction_jobs import HalfFiles, evaluate_job, solve_job
 from ptycho_torch.simulation import current_dataset, make_dataset
 from ptycho_torch.trainer import Interrupted, Report, Surroundings, TrainingOutcome, train
 from ptycho_torch.training_log import logger, logging_to
+from ptycho_torch.training_metrics import image_metrics, photon_collapse, photon_metrics
 
 __all__ = [
     "HalfFiles",
@@ -161,7 +162,7 @@ def _evaluate(job: JobConfig, files: TrainingFiles, scan: ScanTensors) -> dict[s
     shape = bounding_shape(scan) if truth is None else (truth.shape[0], truth.shape[1])
     reconstruction = reconstruct(model, scan, job, shape)
     reconstruction.save(files.folder / RECONSTRUCTION_NAME, truth)
-    photons = photon_metrics(model, scan, job)
+    photons = photon_metrics(model, scan, job, shape)
     if truth is None:
         return photons | photon_collapse(photons["held_out_deviance"], photons["flat_deviance"])
     return photons | image_metrics(reconstruction, truth)

@@ -13,8 +13,6 @@ from torch.nn import functional
 
 from ptycho_torch.network_parts import glorot_, pad_to_window
 
-HEAD_GAIN = 0.05
-"""Shrinks the last layers' first weights, so that training starts at O = 1."""
 BOTTLENECK_PX = 8
 NARROWEST = {32: 64, 64: 32, 128: 16, 256: 8}
 """Channels of the first stage, by patch size, at scale 1; each next stage has twice as many, 128 at the bottleneck."""
@@ -75,11 +73,13 @@ class PtychoPINN(nn.Module):
         C, patterns in and patches out.
     n_filters_scale
         Width factor.
+    head_gain
+        Shrinks the last layers' first weights, so that training starts at O = 1.
     """
 
     mixes_channels = True
 
-    def __init__(self, patch_size_px: int, group_size: int, n_filters_scale: int) -> None:
+    def __init__(self, patch_size_px: int, group_size: int, n_filters_scale: int, head_gain: float) -> None:
         super().__init__()
         widths = stage_widths(patch_size_px, n_filters_scale)
         self.encoder = _encoder(group_size, widths)
@@ -88,11 +88,11 @@ class PtychoPINN(nn.Module):
         glorot_(self)
         with torch.no_grad():
             for decoder in (self.amplitude, self.phase):
-                decoder.center_head.weight.mul_(HEAD_GAIN)
-                decoder.frame_head.weight.mul_(HEAD_GAIN)
+                decoder.center_head.weight.mul_(head_gain)
+                decoder.frame_head.weight.mul_(head_gain)
 
-    def forward(self, counts: Tensor, probes: Tensor) -> Tensor:
-        """Photon counts (B, C, N, N), zero frequency at the corner, and probes (B, C, N, N) of the same exposure -> patches."""
+    def forward(self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0) -> Tensor:
+        """Patches of groups of patterns: see `PatchNetwork`. It sees no image that could be turned, and does without centres."""
         code = self.encoder(_normalized_amplitude(counts, probes))
         amplitude = 2 * torch.sigmoid(self.amplitude(code))
         return torch.polar(amplitude, math.pi * torch.tanh(self.phase(code)))

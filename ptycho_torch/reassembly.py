@@ -6,6 +6,8 @@ one object give back that object and a flat object stays flat.
 Axes: B groups, C patterns of a group, N×N pixels of a patch, H×W pixels of the object.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -32,25 +34,38 @@ def merge_group(patches: Tensor, centers_yx: Tensor, weights: Tensor) -> Tensor:
     """
     if patches.shape[1] == 1:
         return patches
-    indices, size = _canvas_indices(centers_yx, patches.shape[-1])
-    shares = weights / _sum_on_canvas(weights, indices, size)
-    return _sum_on_canvas(shares * patches, indices, size)
+    canvas = GroupCanvas(centers_yx, patches.shape[-1])
+    shares = weights / canvas.cut(canvas.sum(weights))
+    return canvas.cut(canvas.sum(shares * patches))
 
 
-def _canvas_indices(centers_yx: Tensor, patch_size: int) -> tuple[Tensor, int]:
-    """Flat indices (B, C, N, N) of every patch pixel on one long canvas that holds all groups, and that canvas's length."""
-    corners = centers_yx - centers_yx.amin(dim=1, keepdim=True)
-    height, width = (corners.amax(dim=(0, 1)) + patch_size).tolist()
-    within_group = patch_indices(corners.flatten(0, 1) + patch_size // 2, patch_size, width)
-    first = height * width * torch.arange(len(centers_yx), device=centers_yx.device)
-    indices = within_group.view(*centers_yx.shape[:2], patch_size, patch_size) + first[:, None, None, None]
-    return indices, len(centers_yx) * height * width
+class GroupCanvas:
+    """A canvas for each group, all of one size, on which the group's patches lie as on the object.
 
+    Parameters
+    ----------
+    centers_yx
+        (B, C, 2) int64 whole-pixel centres on the object.
+    patch_size
+        N.
+    """
 
-def _sum_on_canvas(values: Tensor, indices: Tensor, size: int) -> Tensor:
-    """For every pixel of every patch, the sum of all `values` that lie on the same canvas pixel."""
-    canvas = torch.zeros(size, dtype=values.dtype, device=values.device)
-    return canvas.index_add(0, indices.flatten(), values.flatten())[indices]
+    def __init__(self, centers_yx: Tensor, patch_size: int) -> None:
+        corners = centers_yx - centers_yx.amin(dim=1, keepdim=True)
+        height, width = (corners.amax(dim=(0, 1)) + patch_size).tolist()
+        self.shape = (len(centers_yx), height, width)
+        within_group = patch_indices(corners.flatten(0, 1) + patch_size // 2, patch_size, width)
+        first = height * width * torch.arange(len(centers_yx), device=centers_yx.device)
+        self._indices = within_group.view(*centers_yx.shape[:2], patch_size, patch_size) + first[:, None, None, None]
+
+    def sum(self, patches: Tensor) -> Tensor:
+        """Patches (B, C, N, N) added up where they lie: (B, H, W), 0 where none lies."""
+        canvas = torch.zeros(math.prod(self.shape), dtype=patches.dtype, device=patches.device)
+        return canvas.index_add(0, self._indices.flatten(), patches.flatten()).view(self.shape)
+
+    def cut(self, canvases: Tensor) -> Tensor:
+        """The adjoint of `sum`: the patches (B, C, N, N) of canvases (B, H, W)."""
+        return canvases.flatten()[self._indices]
 
 
 class Stitcher:

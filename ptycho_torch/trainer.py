@@ -1,4 +1,4 @@
-"""Training of one network: AdamW, warm-up and cosine, a checkpoint after each epoch, and resuming.
+"""Training of one model, lesson after lesson: AdamW, warm-up and cosine, a checkpoint after each epoch, and resuming.
 
 Every random draw is a function of (seed, epoch, step), the learning rate a function of the step alone, so the state is weights,
 moments and counters. A training that stops at any step and goes on later gives the bytes of one that never stopped, as long as
@@ -30,17 +30,15 @@ from ptycho_torch.checkpoints import (
     save_checkpoint,
 )
 from ptycho_torch.config import JobConfig, TrainingConfig
-from ptycho_torch.dataset import ScanTensors, counter_seed, epoch_batches, validation_strip
+from ptycho_torch.dataset import ScanTensors, counter_seed
 from ptycho_torch.errors import TrainingDivergedError
-from ptycho_torch.held_out import hold_out, part_photons, prediction_deviance
-from ptycho_torch.model import PtychoModel, build_model
+from ptycho_torch.lessons import STEP_PURPOSE, Lesson, lessons
+from ptycho_torch.model import seeded_model
 from ptycho_torch.training_log import log_epoch, logger, write_history
 
 HISTORY_NAME = "history.jsonl"
 ADAM_BETAS = (0.9, 0.99)
 FINAL_RATE_SHARE = 0.02
-STEP_PURPOSE, VALIDATION_PURPOSE = 1, 2
-"""Which use of the training seed: the photon splits of the steps, and the one of validation."""
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -120,36 +118,54 @@ def train(job: JobConfig, scan: ScanTensors, surroundings: Surroundings) -> Trai
     return _Trainer(job, scan, surroundings).run()
 
 
-def learning_rate(step: int, total_steps: int, training: TrainingConfig) -> float:
-    """The rate of a step (the first is 0): a straight warm-up, then a cosine down to a fiftieth."""
+def learning_rate(step: int, total_steps: int, peak_rate: float, training: TrainingConfig) -> float:
+    """The rate of a lesson's step (the first is 0): a straight warm-up, then a cosine down to a fiftieth, or nothing."""
     warmup_steps = round(training.warmup_fraction * total_steps)
     if step < warmup_steps:
-        return training.learning_rate * (step + 1) / warmup_steps
+        return peak_rate * (step + 1) / warmup_steps
+    if training.schedule == "constant":
+        return peak_rate
     done = (step - warmup_steps) / max(1, total_steps - 1 - warmup_steps)
     cosine = 0.5 * (1 + math.cos(math.pi * done))
-    return training.learning_rate * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * cosine)
+    return peak_rate * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * cosine)
 
 
-def seeded_model(job: JobConfig) -> PtychoModel:
-    """The job's network as it is before any training; torch's global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(counter_seed(job.training_seed))
-        return build_model(job.training, job.patch_size_px, job.gridsize)
+@dataclass(frozen=True, eq=False)
+class _Span:
+    """Where a lesson stands in the whole training."""
+
+    lesson: Lesson
+    first_epoch: int
+    first_step: int
+    steps_per_epoch: int
+
+    @property
+    def end_epoch(self) -> int:
+        return self.first_epoch + self.lesson.epochs
+
+    @property
+    def end_step(self) -> int:
+        return self.first_step + self.lesson.epochs * self.steps_per_epoch
+
+    def epoch_start(self, epoch: int) -> int:
+        return self.first_step + (epoch - self.first_epoch) * self.steps_per_epoch
+
+
+def _spans(in_order: Sequence[Lesson]) -> list[_Span]:
+    spans: list[_Span] = []
+    for lesson in in_order:
+        epoch, step = (spans[-1].end_epoch, spans[-1].end_step) if spans else (0, 0)
+        spans.append(_Span(lesson, epoch, step, len(lesson.batches(epoch))))
+    return spans
 
 
 class _Trainer:
     def __init__(self, job: JobConfig, scan: ScanTensors, surroundings: Surroundings) -> None:
         self._job = job
-        self._scan = scan
         self._surroundings = surroundings
-        self._training_rows, validation_rows = validation_strip(
-            scan.positions_yx, job.training.validation_fraction, at_least=job.group_size
-        )
-        self._validation = hold_out(scan.take(validation_rows), job, VALIDATION_PURPOSE)
         self._model = seeded_model(job).to(scan.counts.device)
-        self._optimizer = torch.optim.AdamW(
-            self._model.parameters(), lr=job.training.learning_rate, betas=ADAM_BETAS, weight_decay=job.training.weight_decay
-        )
+        self._spans = _spans(lessons(self._model, scan, job))
+        self._optimizer = self._optimizer_of(self._spans[0].lesson)
         self._progress = Progress()
         self._first_step = 0
         self._best_weights: NamedTensors = {}
@@ -157,9 +173,23 @@ class _Trainer:
 
     def run(self) -> TrainingOutcome:
         resumed_from = self._resume()
-        for epoch in range(self._progress.epoch, self._job.training.epochs):
-            self._run_epoch(epoch)
+        for span in self._spans:
+            if self._progress.step == span.first_step > 0:
+                self._begin(span.lesson)
+            for epoch in range(max(self._progress.epoch, span.first_epoch), span.end_epoch):
+                self._run_epoch(span, epoch)
         return TrainingOutcome(self._best_weights, self._progress, self._first_step, resumed_from, self._warnings)
+
+    def _begin(self, lesson: Lesson) -> None:
+        """Begin a later lesson, with the best weights of the one before. Nothing is lost where this happens twice."""
+        self._model.load_state_dict(self._best_weights)
+        self._optimizer = self._optimizer_of(lesson)
+        self._advance({"best_step": None, "best_val_loss": None})
+        logger.info("the %s learns now", lesson.label)
+
+    def _optimizer_of(self, lesson: Lesson) -> torch.optim.AdamW:
+        decay = self._job.training.weight_decay
+        return torch.optim.AdamW(lesson.learner.parameters(), lr=lesson.peak_rate, betas=ADAM_BETAS, weight_decay=decay)
 
     def _resume(self) -> Path | None:
         folders = self._surroundings.all_checkpoints
@@ -176,25 +206,28 @@ class _Trainer:
         self._first_step = self._progress.step
         self._best_weights = checkpoint.state.best_weights
         self._model.load_state_dict(checkpoint.state.weights)
-        restore_moments(self._optimizer, self._model, checkpoint.state.moments)
+        under_way = next((span.lesson for span in self._spans if span.first_step <= self._first_step < span.end_step), None)
+        if under_way is not None:
+            self._optimizer = self._optimizer_of(under_way)
+            restore_moments(self._optimizer, under_way.learner, checkpoint.state.moments)
 
-    def _run_epoch(self, epoch: int) -> None:
-        batches = epoch_batches(self._scan, self._training_rows, self._job, epoch)
-        first = self._progress.step - epoch * len(batches)
-        for rows in batches[first:]:
+    def _run_epoch(self, span: _Span, epoch: int) -> None:
+        batches = span.lesson.batches(epoch)
+        for rows in batches[self._progress.step - span.epoch_start(epoch) :]:
             if self._surroundings.should_stop():
-                self._save()
+                self._save(span.lesson)
                 raise Interrupted(self._progress.step, self._progress.epoch, self._first_step)
-            self._run_step(rows, epoch, total_steps=self._job.training.epochs * len(batches))
-        self._finish_epoch(batches)
-        self._save()
+            self._run_step(span, rows, epoch)
+        self._finish_epoch(span.lesson, batches)
+        self._save(span.lesson)
         prune(self._surroundings.checkpoints, self._job.config_sha256())
 
-    def _run_step(self, rows: Tensor, epoch: int, total_steps: int) -> None:
+    def _run_step(self, span: _Span, rows: Tensor, epoch: int) -> None:
         started = time.perf_counter()
         step = self._progress.step
-        self._set_rate(learning_rate(step, total_steps, self._job.training))
-        loss = self._descend(rows, counter_seed(self._job.training_seed, STEP_PURPOSE, epoch, step))
+        lesson, training = span.lesson, self._job.training
+        self._set_rate(learning_rate(step - span.first_step, span.end_step - span.first_step, lesson.peak_rate, training))
+        loss = self._descend(lesson, rows, counter_seed(self._job.training_seed, STEP_PURPOSE, epoch, step))
         self._advance(
             {
                 "step": step + 1,
@@ -202,24 +235,23 @@ class _Trainer:
                 "epoch_seconds": self._progress.epoch_seconds + time.perf_counter() - started,
             }
         )
-        self._surroundings.report({"event": "step", "step": step + 1, "total_steps": total_steps})
+        self._surroundings.report({"event": "step", "step": step + 1, "total_steps": self._spans[-1].end_step})
 
-    def _descend(self, rows: Tensor, seed: int) -> float:
-        training = self._job.training
-        parts = part_photons(self._scan.counts[rows], training.photon_split, seed)
-        loss = prediction_deviance(self._model, self._scan, rows, parts)
+    def _descend(self, lesson: Lesson, rows: Tensor, seed: int) -> float:
+        loss = lesson.loss(rows, seed)
         value = self._finite("training loss", float(loss.detach()))
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        norm = torch.nn.utils.clip_grad_norm_(self._model.parameters(), training.gradient_clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(lesson.learner.parameters(), self._job.training.gradient_clip_norm)
         self._finite("gradient's norm", float(norm))
         self._optimizer.step()
         return value
 
-    def _finish_epoch(self, batches: Sequence[Tensor]) -> None:
+    def _finish_epoch(self, lesson: Lesson, batches: Sequence[Tensor]) -> None:
         progress = self._progress
-        val_loss = self._finite("validation loss", self._validation.deviance(self._model))
+        val_loss = self._finite("validation loss", lesson.validation_loss())
         row = HistoryRow(
+            lesson=lesson.label,
             epoch=progress.epoch + 1,
             step=progress.step,
             train_loss=progress.epoch_loss_sum / len(batches),
@@ -237,14 +269,14 @@ class _Trainer:
 
     def _tell(self, row: HistoryRow) -> None:
         self._write_history()
-        log_epoch(row, self._job.training.epochs)
-        self._surroundings.report({"event": "epoch", "epochs": self._job.training.epochs, **row.model_dump()})
+        log_epoch(row, self._job.training.total_epochs)
+        self._surroundings.report({"event": "epoch", "epochs": self._job.training.total_epochs, **row.model_dump()})
 
-    def _save(self) -> None:
+    def _save(self, lesson: Lesson) -> None:
         state = TrainingState(
             weights=detached(self._model.state_dict()),
             best_weights=self._best_weights,
-            moments=optimizer_moments(self._optimizer, self._model),
+            moments=optimizer_moments(self._optimizer, lesson.learner),
         )
         own = self._surroundings.checkpoints
         sha256 = self._job.config_sha256()

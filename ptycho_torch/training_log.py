@@ -42,9 +42,10 @@ def logging_to(path: Path, attempt: int) -> Iterator[None]:
 def log_epoch(row: HistoryRow, epochs: int) -> None:
     """One line for people."""
     logger.info(
-        "epoch %d/%d  train %.5f  validation %.5f  rate %.2e  %.1f s  %.0f patterns/s",
+        "epoch %d/%d  %s  train %.5f  validation %.5f  rate %.2e  %.1f s  %.0f patterns/s",
         row.epoch,
         epochs,
+        row.lesson,
         row.train_loss,
         row.val_loss,
         row.learning_rate,

@@ -9,7 +9,7 @@ from tiny_jobs import tiny_job, tiny_scan
 
 from ptycho_torch.bundle import bundle_facts, load_model, read_bundle, write_bundle
 from ptycho_torch.errors import CheckpointError
-from ptycho_torch.trainer import seeded_model
+from ptycho_torch.model import seeded_model
 
 
 def _write(folder: Path) -> Path:

@@ -35,7 +35,7 @@ CONFIG = "c" * 64
 
 def _row(epoch: int, val_loss: float = 1 / 3) -> HistoryRow:
     row = {"train_loss": 0.1 + 0.2, "val_loss": val_loss, "learning_rate": 1e-3, "seconds": 1, "samples_per_s": 9}
-    return HistoryRow(epoch=epoch, step=10, **row)
+    return HistoryRow(lesson="network", epoch=epoch, step=10, **row)
 
 
 def _state(value: float = 1.0) -> TrainingState:
@@ -88,6 +88,7 @@ def test_the_facts_name_what_an_index_needs(tmp_path: Path) -> None:
         "size_bytes",
         "step",
         "epoch",
+        "lesson",
         "val_loss",
         "best_val_loss",
         "best_step",

@@ -188,14 +188,14 @@ def test_too_few_patterns_to_validate_are_refused() -> None:
 
 def test_lone_patterns_come_once_an_epoch() -> None:
     rows = torch.arange(3, 40)
-    batches = epoch_batches(_scan(), rows, _job(gridsize=1), epoch=0)
+    batches = epoch_batches(_scan(), rows, _job(gridsize=1), epoch=0, batch_size=16)
     assert sorted(torch.cat(list(batches)).flatten().tolist()) == rows.tolist()
 
 
 @pytest.mark.parametrize(("gridsize", "groups", "batch_size"), [(1, None, 16), (2, None, 16), (2, 77, 16), (2, None, 2)])
 def test_batches_hold_no_more_patterns_than_asked(gridsize: int, groups: int | None, batch_size: int) -> None:
-    job = _job(gridsize, groups, batch_size=batch_size)
-    batches = epoch_batches(_scan(), torch.arange(40), job, epoch=0)
+    job = _job(gridsize, groups)
+    batches = epoch_batches(_scan(), torch.arange(40), job, epoch=0, batch_size=batch_size)
     sizes = [len(batch) for batch in batches]
     assert max(sizes) <= max(1, batch_size // job.group_size)
     assert max(sizes) - min(sizes) <= 1
@@ -204,7 +204,7 @@ def test_batches_hold_no_more_patterns_than_asked(gridsize: int, groups: int | N
 
 def test_groups_stay_within_the_rows_given() -> None:
     rows = torch.arange(0, 40, 2)
-    batches = epoch_batches(_scan(), rows, _job(groups=50), epoch=0)
+    batches = epoch_batches(_scan(), rows, _job(groups=50), epoch=0, batch_size=16)
     assert set(torch.cat(list(batches)).flatten().tolist()) <= set(rows.tolist())
 
 
@@ -212,7 +212,7 @@ def test_epochs_differ_and_each_can_be_drawn_again() -> None:
     scan, rows = _scan(), torch.arange(40)
 
     def drawn(epoch: int) -> list[list[list[int]]]:
-        return [batch.tolist() for batch in epoch_batches(scan, rows, _job(), epoch)]
+        return [batch.tolist() for batch in epoch_batches(scan, rows, _job(), epoch, 16)]
 
     assert drawn(3) == drawn(3)
     assert drawn(3) != drawn(4)
@@ -221,7 +221,11 @@ def test_epochs_differ_and_each_can_be_drawn_again() -> None:
 def test_another_grouping_seed_draws_other_groups() -> None:
     def drawn(grouping_seed: int) -> set[tuple[int, ...]]:
         job = _job().model_copy(update={"grouping_seed": grouping_seed})
-        return {tuple(group.tolist()) for batch in epoch_batches(_scan(), torch.arange(40), job, epoch=0) for group in batch}
+        return {
+            tuple(group.tolist())
+            for batch in epoch_batches(_scan(), torch.arange(40), job, epoch=0, batch_size=16)
+            for group in batch
+        }
 
     assert drawn(123) == drawn(123)
     assert drawn(123) != drawn(124)
@@ -229,7 +233,7 @@ def test_another_grouping_seed_draws_other_groups() -> None:
 
 @pytest.mark.parametrize(("gridsize", "neighbor_count"), [(1, 7), (2, 4)])
 def test_rows_lost_to_validation_do_not_make_it_oversampling(gridsize: int, neighbor_count: int) -> None:
-    batches = epoch_batches(_scan(), torch.arange(35), _job(gridsize, 40, neighbor_count), epoch=0)
+    batches = epoch_batches(_scan(), torch.arange(35), _job(gridsize, 40, neighbor_count), epoch=0, batch_size=16)
     assert sum(map(len, batches)) == 35
 
 

@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 
 from ptycho_torch.config import TrainingConfig
-from ptycho_torch.errors import ConfigError
 from ptycho_torch.losses import poisson_deviance
 from ptycho_torch.model import PtychoModel, build_model, light_weights
 from ptycho_torch.physics import diffraction_intensity
 from ptycho_torch.ptychopinn_cnn import stage_widths
 
 N = 32
-UNET = TrainingConfig(architecture="backprojection_unet", unet_widths=(4, 8))
-CNN = TrainingConfig(architecture="ptychopinn", n_filters_scale=1)
-both = pytest.mark.parametrize("training", [UNET, CNN], ids=["unet", "cnn"])
+UNET = TrainingConfig(architecture="backprojection_unet", unet_widths=(4, 8), refiner=None)
+LONE_UNET = UNET.model_copy(update={"fuse_groups": False})
+CNN = TrainingConfig(architecture="ptychopinn", n_filters_scale=1, refiner=None)
+both = pytest.mark.parametrize("training", [UNET, LONE_UNET, CNN], ids=["unet", "lone unet", "cnn"])
 
 
 def _model(training: TrainingConfig, gridsize: int = 1, patch_size_px: int = N) -> PtychoModel:
@@ -94,25 +94,26 @@ def test_a_few_steps_beat_the_empty_field_of_view(training: TrainingConfig) -> N
     assert loss.item() < 0.5 * empty
 
 
-def test_unet_sees_each_pattern_alone() -> None:
-    model = _model(UNET, gridsize=2)
-    counts, probes, _ = _scene(1, 4)
-    alone = model.network(counts[:, 2:3], probes[:, 2:3])
+def test_unet_without_fusion_sees_each_pattern_alone() -> None:
+    model = _model(LONE_UNET, gridsize=2)
+    counts, probes, centers = _scene(1, 4)
+    alone = model.network(counts[:, 2:3], probes[:, 2:3], centers[:, 2:3])
     assert not model.mixes_channels
-    assert torch.allclose(model.network(counts, probes)[:, 2:3], alone, atol=1e-6)
+    assert torch.allclose(model.network(counts, probes, centers)[:, 2:3], alone, atol=1e-6)
 
 
-def test_cnn_sees_a_group_as_one() -> None:
-    model = _model(CNN, gridsize=2)
-    counts, probes, _ = _scene(1, 4)
+@pytest.mark.parametrize("training", [UNET, CNN], ids=["unet", "cnn"])
+def test_a_group_is_seen_as_one(training: TrainingConfig) -> None:
+    model = _model(training, gridsize=2)
+    counts, probes, centers = _scene(1, 4)
     others = counts.clone()
     others[:, 0] = 0
     assert model.mixes_channels
-    assert not torch.allclose(model.network(counts, probes)[:, 3], model.network(others, probes)[:, 3])
+    assert not torch.allclose(model.network(counts, probes, centers)[:, 3], model.network(others, probes, centers)[:, 3])
 
 
 def test_unet_leaves_the_margin_empty() -> None:
-    patches = _model(UNET).network(*_scene(2, 1)[:2])
+    patches = _model(UNET).network(*_scene(2, 1))
     margin = torch.ones(N, N, dtype=torch.bool)
     margin[N // 8 : -N // 8, N // 8 : -N // 8] = False
     assert (patches[..., margin] == 1).all()
@@ -127,15 +128,18 @@ def test_cnn_stages_are_the_published_ones(patch_size_px: int, widths: tuple[int
     assert stage_widths(patch_size_px, 2) == tuple(2 * width for width in widths)
 
 
-@pytest.mark.parametrize(("training", "parameters"), [(TrainingConfig(), 98_482), (CNN, 564_452)], ids=["unet", "cnn"])
+@pytest.mark.parametrize(
+    ("training", "parameters"), [(TrainingConfig(refiner=None), 98_482), (CNN, 564_452)], ids=["unet", "cnn"]
+)
 def test_networks_are_as_large_as_documented(training: TrainingConfig, parameters: int) -> None:
     assert sum(p.numel() for p in _model(training, patch_size_px=64).parameters()) == parameters
 
 
-def test_group_members_agree_where_they_overlap() -> None:
+@pytest.mark.parametrize("training", [UNET, LONE_UNET], ids=["unet", "lone unet"])
+def test_group_members_agree_where_they_overlap(training: TrainingConfig) -> None:
     counts, probes, centers = _scene(1, 4)
     centers = centers[:, :1].expand(1, 4, 2)
-    patches = _model(UNET, gridsize=2)(counts, probes, centers)
+    patches = _model(training, gridsize=2)(counts, probes, centers)
     assert torch.allclose(patches[:, 0], patches[:, 3], atol=1e-6)
 
 
@@ -143,8 +147,3 @@ def test_weights_follow_the_light() -> None:
     weights = light_weights(_probe(100.0))
     assert weights.max().item() == pytest.approx(1.001)
     assert weights[0, 0].item() == pytest.approx(0.001, abs=1e-4)
-
-
-def test_too_many_levels_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"unet_widths has 5 levels, but 24 pixels .* can't be halved 4 times"):
-        _model(TrainingConfig(unet_widths=(4, 4, 4, 4, 4)))

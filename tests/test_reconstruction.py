@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ptycho_torch.atomic_files import sha256_file
 from ptycho_torch.model import PtychoModel
 from ptycho_torch.physics import add_patches
-from ptycho_torch.reconstruction import Reconstruction, bounding_shape, image_metrics, photon_collapse, reconstruct
+from ptycho_torch.reconstruction import Reconstruction, bounding_shape, reconstruct
+from ptycho_torch.training_metrics import image_metrics, photon_collapse
 
 
 class _Constant(nn.Module):
@@ -22,7 +23,7 @@ class _Constant(nn.Module):
         self.value, self.mixes_channels = value, mixes_channels
         self.group_sizes: set[int] = set()
 
-    def forward(self, counts: Tensor, probes: Tensor) -> Tensor:
+    def forward(self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0) -> Tensor:
         self.group_sizes.add(counts.shape[1])
         return torch.full_like(probes, self.value)
 

@@ -71,7 +71,7 @@ def test_the_record_of_each_job_is_complete(finished: tuple[Workplace, str]) -> 
     assert job["scheduler"]["executor"] == "local"
     assert job["scheduler"]["attempts"] == 1
     assert job["scheduler"]["elapsed_s"] > 0
-    assert job["result"]["epochs_completed"] == 3
+    assert job["result"]["epochs_completed"] == 4
     assert job["result"]["metrics"]["held_out_deviance"] < job["result"]["metrics"]["untrained_deviance"]
 
 

@@ -18,7 +18,11 @@ from ptycho_torch.config import JobConfig, TrainingConfig
 from ptycho_torch.dataset import validation_strip
 from ptycho_torch.errors import TrainingDivergedError
 from ptycho_torch.held_out import hold_out
-from ptycho_torch.trainer import Interrupted, Surroundings, TrainingOutcome, learning_rate, seeded_model, train
+from ptycho_torch.lessons import VALIDATION_PURPOSE
+from ptycho_torch.model import seeded_model
+from ptycho_torch.trainer import Interrupted, Surroundings, TrainingOutcome, learning_rate, train
+
+REFINER = {"descent_shares": (0.5, 1.0), "unet_widths": (4, 8), "epochs": 2, "batch_size": 8, "exposures": 2}
 
 
 def _never() -> bool:
@@ -97,6 +101,28 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, steps: int, gridsize: int)
     assert resumed.resumed_from is not None
     assert _same(whole.best_weights, resumed.best_weights)
     assert _timeless(tmp_path / "whole") == _timeless(tmp_path / "parts")
+
+
+@pytest.mark.parametrize("steps", [3, 8, 9, 10, 14], ids="stopped after {}".format)
+@pytest.mark.parametrize("architecture", ["backprojection_unet", "canvas_unet"])
+def test_resumed_equals_uninterrupted_over_both_lessons(tmp_path: Path, steps: int, architecture: str) -> None:
+    job = tiny_job(architecture=architecture, refiner=REFINER)
+    whole = _train(tmp_path / "whole", job)
+    assert [row.lesson for row in whole.progress.history] == ["network"] * 3 + ["refiner"] * 2
+    with pytest.raises(Interrupted, match=f"after step {steps} "):
+        _train(tmp_path / "parts", job, _stop_after(steps))
+    assert _same(whole.best_weights, _train(tmp_path / "parts", job).best_weights)
+    assert _timeless(tmp_path / "whole") == _timeless(tmp_path / "parts")
+
+
+def test_the_refiner_leaves_the_best_network_as_it_is(tmp_path: Path) -> None:
+    alone = _train(tmp_path / "alone", tiny_job())
+    both = _train(tmp_path / "both", tiny_job(refiner=REFINER))
+    untrained = seeded_model(tiny_job(refiner=REFINER)).state_dict()
+    network = {name: tensor for name, tensor in both.best_weights.items() if name.startswith("network.")}
+    assert _same(alone.best_weights, network)
+    assert not any(torch.equal(both.best_weights[name], untrained[name]) for name in untrained if name.startswith("refiner."))
+    assert (both.progress.best_step or 0) > alone.progress.step
 
 
 def test_a_stop_at_each_step_still_ends_at_the_same_weights(tmp_path: Path) -> None:
@@ -288,7 +314,7 @@ def test_the_best_weights_are_handed_over_though_later_ones_are_worse(tmp_path: 
     model = seeded_model(job)
     model.load_state_dict(outcome.best_weights)
     rows = validation_strip(scan.positions_yx, job.training.validation_fraction, at_least=1)[1]
-    assert hold_out(scan.take(rows), job, trainer.VALIDATION_PURPOSE).deviance(model) == outcome.progress.best_val_loss
+    assert hold_out(scan.take(rows), job, VALIDATION_PURPOSE).deviance(model) == outcome.progress.best_val_loss
 
 
 def _losses_where_nothing_is_learned(folder: Path, rows: torch.Tensor, gain: float) -> tuple[float, float]:
@@ -333,8 +359,8 @@ def test_divergence_is_named_and_saves_nothing(tmp_path: Path) -> None:
 
 
 def test_the_rate_rises_in_a_line_and_falls_to_a_fiftieth() -> None:
-    training = TrainingConfig(learning_rate=1.0, warmup_fraction=0.1)
-    rates = [learning_rate(step, 100, training) for step in range(100)]
+    training = TrainingConfig(warmup_fraction=0.1)
+    rates = [learning_rate(step, 100, 1.0, training) for step in range(100)]
     assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert rates[10] == 1.0
     assert rates[10:] == sorted(rates[10:], reverse=True)
@@ -342,7 +368,7 @@ def test_the_rate_rises_in_a_line_and_falls_to_a_fiftieth() -> None:
 
 
 def test_the_rate_of_a_single_step_is_the_highest() -> None:
-    assert learning_rate(0, 1, TrainingConfig(learning_rate=0.5, warmup_fraction=0.05)) == 0.5
+    assert learning_rate(0, 1, 0.5, TrainingConfig(warmup_fraction=0.05)) == 0.5
 
 
 def test_a_seeded_model_leaves_the_global_generator_alone() -> None:

@@ -15,7 +15,9 @@ from ptycho_torch.training_log import log_epoch, logger, logging_to, write_histo
 
 
 def _row(epoch: int) -> HistoryRow:
-    return HistoryRow(epoch=epoch, step=9, train_loss=0.5, val_loss=0.25, learning_rate=1e-3, seconds=2.0, samples_per_s=80.0)
+    return HistoryRow(
+        lesson="network", epoch=epoch, step=9, train_loss=0.5, val_loss=0.25, learning_rate=1e-3, seconds=2.0, samples_per_s=80.0
+    )
 
 
 def test_attempts_follow_each_other_in_one_file(tmp_path: Path) -> None:
@@ -25,7 +27,7 @@ def test_attempts_follow_each_other_in_one_file(tmp_path: Path) -> None:
     lines = (tmp_path / "train.log").read_text().splitlines()
     assert [line.split(" ", 1)[1] for line in lines[:3]] == [
         "attempt 1 INFO begins",
-        "attempt 1 INFO epoch 3/5  train 0.50000  validation 0.25000  rate 1.00e-03  2.0 s  80 patterns/s",
+        "attempt 1 INFO epoch 3/5  network  train 0.50000  validation 0.25000  rate 1.00e-03  2.0 s  80 patterns/s",
         "attempt 1 INFO is complete",
     ]
     assert lines[3].endswith("attempt 2 INFO begins")
@@ -76,7 +78,16 @@ def test_history_is_one_json_line_an_epoch_and_is_replaced_as_a_whole(tmp_path: 
     write_history(path, [_row(1)])
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert rows == [
-        {"epoch": 1, "step": 9, "train_loss": 0.5, "val_loss": 0.25, "learning_rate": 1e-3, "seconds": 2.0, "samples_per_s": 80.0}
+        {
+            "lesson": "network",
+            "epoch": 1,
+            "step": 9,
+            "train_loss": 0.5,
+            "val_loss": 0.25,
+            "learning_rate": 1e-3,
+            "seconds": 2.0,
+            "samples_per_s": 80.0,
+        }
     ]
 
 

@@ -10,11 +10,11 @@ from tiny_jobs import OBJECT_SHAPE, N, tiny_job, tiny_object, tiny_scan
 
 from ptycho_torch.config import SolverConfig
 from ptycho_torch.errors import DataContractError, SolverDivergedError
+from ptycho_torch.model import seeded_model
 from ptycho_torch.network_evaluation import evaluate_network
 from ptycho_torch.npz_archive import read_arrays
 from ptycho_torch.npz_contract import PtychoDataset, write_dataset
 from ptycho_torch.solvers import passes, run_solver
-from ptycho_torch.trainer import seeded_model
 from ptycho_torch.yardstick import Reconstructed, Yardstick, yardstick
 
 CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ OBJECT_SHAPE = (80, 96)
 
 def tiny_job(*, gridsize: int = 1, **training: object) -> JobConfig:
     """A job of N = 32 with the smallest U-Net; `training` overrides its settings."""
-    settings = {"unet_widths": (4, 8), "epochs": 3, "batch_size": 8, "device": "cpu", "threads": 1} | training
+    settings = {"unet_widths": (4, 8), "epochs": 3, "batch_size": 8, "device": "cpu", "threads": 1, "refiner": None} | training
     return JobConfig(
         job_id="tiny",
         dose_photons=1e4,
