@@ -7,7 +7,7 @@ ITERATIVE := $(VENV)/.iterative
 PTYCHI := ptychi==2.2.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install iterative demo test lint test-long test-real test-clients test-slurm test-all bench cluster-up cluster-down picture comparison-tables fault-table schema clean
+.PHONY: help install iterative demo test lint test-long test-real test-clients test-slurm test-all bench cluster-up cluster-down picture comparison-tables recipe-studies recipe-tables fault-table schema clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -64,6 +64,12 @@ picture: $(INSTALLED)  ## draw docs/fly64_demo.png from outputs/fly64_demo/
 
 comparison-tables: $(INSTALLED)  ## write the tables of docs/comparison.md from the comparisons in outputs/
 	$(foreach study,fly64_demo siemens_star measured_scan,$(BIN)/python docs/comparison_tables.py outputs/$(study) docs/comparison.md &&) true
+
+recipe-studies: $(INSTALLED)  ## train and score all that docs/recipe.md reports (hours), into outputs/recipe/
+	$(BIN)/python docs/recipe_studies.py
+
+recipe-tables: $(INSTALLED)  ## write the tables of README.md and docs/recipe.md from outputs/
+	$(BIN)/python docs/recipe_tables.py outputs
 
 fault-table: $(INSTALLED)  ## write the table of docs/reliability.md from what `make test-slurm` last saw
 	$(BIN)/python docs/fault_table.py build/faults docs/reliability.md

@@ -248,7 +248,7 @@ class TrainingConfig(Strict):
     """Share of all steps over which the rate rises from zero."""
     weight_decay: NonNegative = 1e-4
     gradient_clip_norm: Positive = 1.0
-    photon_split: Annotated[float, Field(gt=0, lt=1)] | None = 0.5
+    photon_split: Annotated[float, Field(gt=0, lt=1)] | None = 0.8
     """Share of each pattern's photons, drawn anew each time, that the network is fed; the loss is scored on the others. Null
     feeds all and scores on the same."""
     refiner: RefinerConfig | None = RefinerConfig()
@@ -273,8 +273,8 @@ SolverName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 class SolverConfig(Strict):
     """One way of reconstructing a scan without a network, probe and positions known."""
 
-    method: Literal["lsqml", "rpie", "gradient"]
-    """`lsqml` and `rpie` are pty-chi's; `gradient` is the full-batch Poisson gradient of `data_consistency`."""
+    method: Literal["lsqml", "rpie", "epie", "gradient"]
+    """`lsqml`, `rpie` and `epie` are pty-chi's; `gradient` is the full-batch Poisson gradient of `data_consistency`."""
     noise_model: Literal["gaussian", "poisson"] = "gaussian"
     """What `lsqml` takes the counts for; `gradient` is Poisson whatever stands here."""
     epochs: Count = 100

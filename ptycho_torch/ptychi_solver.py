@@ -58,7 +58,8 @@ def solve(scan: ScanTensors, object_shape: tuple[int, int], solver: SolverConfig
     object_shape
         (H, W) of the object [px].
     solver
-        `lsqml` (Odstrčil et al., Opt. Express 26, 3108 (2018)) or `rpie` (Maiden et al., Optica 4, 736 (2017)).
+        `lsqml` (Odstrčil et al., Opt. Express 26, 3108 (2018)), `rpie` (Maiden et al., Optica 4, 736 (2017)) or `epie` (Maiden
+        and Rodenburg, Ultramicroscopy 109, 1256 (2009)), which is rPIE with α = 1.
     seed
         Of the order in which patterns are taken, and of what `lsqml` draws for its Poisson step sizes.
     tick
@@ -131,6 +132,8 @@ def _options(ptychi: Any, solver: SolverConfig, seed: int, scan: ScanTensors) ->
         # The first epoch would scale the probe, and leave the object as it is.
         reconstructor.rescale_probe_intensity_in_first_epoch = False
     else:
+        if solver.method == "epie":
+            options.object_options.alpha = 1.0
         options.object_options.step_size = _rpie_step(scan, min(solver.batch_size, len(scan)), options.object_options.alpha)
     return options
 

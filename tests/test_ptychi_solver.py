@@ -26,6 +26,7 @@ from ptycho_torch.ptychi_solver import model_error, solve
 LSQML = SolverConfig(method="lsqml", epochs=20, batch_size=20)
 POISSON = SolverConfig(method="lsqml", noise_model="poisson", epochs=40, batch_size=60)
 RPIE = SolverConfig(method="rpie", epochs=40, batch_size=20)
+EPIE = SolverConfig(method="epie", epochs=10, batch_size=1)
 IDENTICAL = 1e-6
 """The frozen truth's error below which two models are the same."""
 
@@ -190,6 +191,18 @@ def test_rpie_converges_however_many_patterns_of_a_batch_overlap(batch_size: int
     solver = RPIE.model_copy(update={"epochs": 20, "batch_size": batch_size})
     scan = clean_scan()
     assert model_error(scan, quietly(scan, solver)) < model_error(scan, torch.ones(OBJECT_SHAPE, dtype=torch.complex64)) / 30
+
+
+@clients
+def test_epie_takes_one_pattern_at_a_time_and_reaches_the_object() -> None:
+    scan = clean_scan()
+    assert model_error(scan, quietly(scan, EPIE)) < model_error(scan, torch.ones(OBJECT_SHAPE, dtype=torch.complex64)) / 30
+
+
+@clients
+def test_epie_is_not_rpie() -> None:
+    scan = clean_scan()
+    assert not torch.equal(quietly(scan, EPIE), quietly(scan, EPIE.model_copy(update={"method": "rpie"})))
 
 
 @clients
