@@ -1,4 +1,4 @@
-"""Draw a study: the truth, every network's reconstruction of the unseen half, and the loss curves.
+"""Draw a study: the phase of the unseen half, the truth above, then what each view's network alone and its refiner made of it.
 
 python docs/study_picture.py outputs/fly64_demo docs/fly64_demo.png
 """
@@ -20,44 +20,45 @@ from matplotlib.figure import Figure
 from ptycho_torch.evaluation import align
 
 PHASE_COLOURS = "inferno"
-VIEW_COLOURS = {"baseline": "#3b6ea5", "dense": "#c44e52", "sparse": "#8a9a2b"}
+STEPS = {"object": "network alone", "refined": "refined"}
+"""The arrays of reconstruction.npz, and what they are called."""
+WIDTH_IN, GAP_IN = 4.0, 0.34
+SCALE_BAR_PX = 20
 
 
 def study_figure(root: Path) -> Figure:
-    """A row for each dose: the truth, one phase image for each view, and the loss curves."""
-    manifest = json.loads((root / "training_manifest.json").read_text())
-    doses = sorted({job["dose"] for job in manifest["jobs"]})
-    views = list(dict.fromkeys(job["view"] for job in manifest["jobs"]))
-    size = 3.6 * (len(views) + 2), 1.75 * len(doses) + 0.6
-    figure, axes = plt.subplots(len(doses), len(views) + 2, figsize=size, squeeze=False, layout="constrained")
-    jobs = {(job["dose"], job["view"]): job for job in manifest["jobs"] if job["state"] == "succeeded"}
-    truth = np.load(root / next(iter(jobs.values()))["artifact_dir"] / "reconstruction.npz", allow_pickle=False)["truth"]
+    """A column for each dose; a row for the truth, and two for each view."""
+    jobs = {(job["dose"], job["view"]): job for job in json.loads((root / "training_manifest.json").read_text())["jobs"]}
+    doses, views = sorted({dose for dose, _ in jobs}), list(dict.fromkeys(view for _, view in jobs))
+    rows = [(view, step) for view in views for step in STEPS]
+    truth = _arrays(root, next(iter(jobs.values())))["truth"]
+    height_in = WIDTH_IN * truth.shape[0] / truth.shape[1] + GAP_IN
+    size = (WIDTH_IN * len(doses) + 0.4, height_in * (len(rows) + 1) + 0.7)
+    figure, axes = plt.subplots(len(rows) + 1, len(doses), figsize=size, squeeze=False, layout="constrained")
     limits = float(np.angle(truth).min()), float(np.angle(truth).max())
-    for row, dose in zip(axes, doses, strict=True):
-        image = show(row[0], np.angle(truth), limits, "truth")
-        for place, view in zip(row[1:-1], views, strict=True):
-            draw_reconstruction(place, root, jobs.get((dose, view)), limits, f"{view}, {dose:g} photons")
-        draw_losses(row[-1], root, [jobs[dose, view] for view in views if (dose, view) in jobs])
-    figure.colorbar(
-        image, ax=axes[:, :-1], orientation="horizontal", fraction=0.03, aspect=60, label="phase of the unseen half [rad]"
-    )
+    for column, dose in zip(axes.T, doses, strict=True):
+        image = show(column[0], np.angle(truth), limits, f"truth ({dose:,.0f} photons a pattern)")
+        for place, (view, step) in zip(column[1:], rows, strict=True):
+            draw_reconstruction(place, root, jobs[dose, view], step, limits)
+    draw_scale_bar(axes[0, 0], truth.shape)
+    label = "phase [rad] of the half of the object that no network was trained on; global phase and ramp removed"
+    figure.colorbar(image, ax=axes, orientation="horizontal", fraction=0.02, pad=0.01, aspect=70, label=label)
     return figure
 
 
-def draw_reconstruction(place: Axes, root: Path, job: dict[str, Any] | None, limits: tuple[float, float], title: str) -> None:
-    """One network's phase, the global phase and ramp removed, with its scores."""
-    if job is None:
+def draw_reconstruction(place: Axes, root: Path, job: dict[str, Any], step: str, limits: tuple[float, float]) -> None:
+    """One job's phase, aligned with the truth, and its phase error."""
+    if job["state"] != "succeeded":
         place.set_axis_off()
-        place.set_title(f"{title}: none")
+        place.set_title(f"{job['view']}: {job['state']}", fontsize=9)
         return
-    with np.load(root / job["artifact_dir"] / "reconstruction.npz", allow_pickle=False) as arrays:
-        top, bottom, left, right = arrays["box"]
-        result = arrays["object"][top:bottom, left:right].astype(np.complex128)
-        aligned = align(
-            result, arrays["truth"].astype(np.complex128), arrays["weight"][top:bottom, left:right].astype(np.float64)
-        )
-    metrics = job["result"]["metrics"]
-    show(place, np.angle(aligned), limits, f"{title}: error {metrics['nmse']:.4f}, {metrics['phase_mae_rad']:.3f} rad")
+    arrays, metrics = _arrays(root, job), job["result"]["metrics"]
+    top, bottom, left, right = arrays["box"]
+    result = arrays[step][top:bottom, left:right].astype(np.complex128)
+    weight = arrays["weight"][top:bottom, left:right].astype(np.float64)
+    aligned = align(result, arrays["truth"].astype(np.complex128), weight)
+    error_rad = (metrics if step == "object" else metrics["refined"])["phase_mae_rad"]
+    show(place, np.angle(aligned), limits, f"{job['view']}, {STEPS[step]}: mean error {error_rad:.3f} rad")
 
 
 def show(place: Axes, phase: npt.NDArray[np.float64], limits: tuple[float, float], title: str) -> Any:
@@ -67,18 +68,16 @@ def show(place: Axes, phase: npt.NDArray[np.float64], limits: tuple[float, float
     return place.imshow(phase, vmin=limits[0], vmax=limits[1], cmap=PHASE_COLOURS, interpolation="nearest")
 
 
-def draw_losses(place: Axes, root: Path, jobs: list[dict[str, Any]]) -> None:
-    """Training and validation loss of the networks of one dose."""
-    for job in jobs:
-        lines = (root / job["artifact_dir"] / "history.jsonl").read_text().splitlines()
-        rows = [json.loads(line) for line in lines]
-        epochs, colour = [row["epoch"] for row in rows], VIEW_COLOURS.get(job["view"])
-        place.plot(epochs, [row["train_loss"] for row in rows], color=colour, label=job["view"])
-        place.plot(epochs, [row["val_loss"] for row in rows], color=colour, linestyle=":")
-    place.set_title("deviance a photon: training, validation (dots)", fontsize=9)
-    place.set_xlabel("epoch", fontsize=8)
-    place.tick_params(labelsize=8)
-    place.legend(fontsize=8, frameon=False)
+def draw_scale_bar(place: Axes, shape: tuple[int, ...]) -> None:
+    """A bar of twenty pixels in the lower left corner."""
+    y, x = shape[0] - 5, 4
+    place.plot((x, x + SCALE_BAR_PX), (y, y), color="white", linewidth=3, solid_capstyle="butt")
+    place.text(x + SCALE_BAR_PX / 2, y - 2, f"{SCALE_BAR_PX} px", color="white", ha="center", va="bottom", fontsize=8)
+
+
+def _arrays(root: Path, job: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    with np.load(root / job["artifact_dir"] / "reconstruction.npz", allow_pickle=False) as arrays:
+        return dict(arrays)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ptycho_torch.back_projection import back_project
-from ptycho_torch.network_parts import pad_to_window
+from ptycho_torch.network_parts import Precision, pad_to_window
 from ptycho_torch.reassembly import GroupCanvas
 from ptycho_torch.symmetries import turned, turned_back
 from ptycho_torch.unet import UNet
@@ -33,15 +33,19 @@ class BackProjectionUNet(nn.Module):
         Channels of each level.
     head_gain
         Shrinks the last layer's first weights, so that training starts at O = 1.
+    precision
+        Of the convolutions.
     mixes_channels
         True: the network sees the patterns of a group on one canvas. False: each alone.
     """
 
-    def __init__(self, patch_size_px: int, widths: tuple[int, ...], head_gain: float, *, mixes_channels: bool) -> None:
+    def __init__(
+        self, patch_size_px: int, widths: tuple[int, ...], head_gain: float, precision: Precision, *, mixes_channels: bool
+    ) -> None:
         super().__init__()
         self.mixes_channels = mixes_channels
         self.margin_px = patch_size_px // 8
-        self.unet = UNet(3, widths, 2, head_gain)
+        self.unet = UNet(3, widths, 2, head_gain, precision)
 
     def forward(self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0) -> Tensor:
         """Patches of groups of patterns: see `PatchNetwork`."""

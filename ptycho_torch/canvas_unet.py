@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ptycho_torch.network_parts import Precision
 from ptycho_torch.symmetries import N_TURNS, turned, turned_back
 from ptycho_torch.unet import UNet
 
@@ -53,12 +54,14 @@ class CanvasUNet(nn.Module):
         Channels of each level.
     head_gain
         Shrinks the last layer's first weights, so that training starts at the mean of the objects.
+    precision
+        Of the convolutions.
     """
 
-    def __init__(self, n_objects: int, widths: tuple[int, ...], head_gain: float) -> None:
+    def __init__(self, n_objects: int, widths: tuple[int, ...], head_gain: float, precision: Precision) -> None:
         super().__init__()
         self.n_objects = n_objects
-        self.unet = UNet(2 * n_objects + 3, widths, n_objects + 2, head_gain)
+        self.unet = UNet(2 * n_objects + 3, widths, n_objects + 2, head_gain, precision)
 
     def forward(self, sight: CanvasSight, turn: int = 0) -> Tensor:
         """The object (H, W), complex; the network looks at it turned in one of eight ways."""
@@ -94,7 +97,9 @@ class Refiner(CanvasUNet):
     """(n_passed,) int64, after how many steps the descent's objects are taken, ascending: found on the training scan, and kept
     with the weights, for another descent would be another input. Zeros before that."""
 
-    def __init__(self, n_passed: int, sees_network: bool, widths: tuple[int, ...], head_gain: float) -> None:
-        super().__init__(n_passed + sees_network, widths, head_gain)
+    def __init__(
+        self, n_passed: int, sees_network: bool, widths: tuple[int, ...], head_gain: float, precision: Precision
+    ) -> None:
+        super().__init__(n_passed + sees_network, widths, head_gain, precision)
         self.sees_network = sees_network
         self.register_buffer("after_steps", torch.zeros(n_passed, dtype=torch.int64))

@@ -82,7 +82,7 @@ def light_weights(probes: Tensor) -> Tensor:
 def build_model(training: TrainingConfig, patch_size_px: int, gridsize: int) -> PtychoModel:
     """The model that a configuration names, with first weights from torch's global generator."""
     network = _build_network(training, patch_size_px, gridsize)
-    return PtychoModel(network, None if training.refiner is None else _build_refiner(training.refiner, training.head_gain))
+    return PtychoModel(network, None if training.refiner is None else _build_refiner(training.refiner, training))
 
 
 def seeded_model(job: JobConfig) -> PtychoModel:
@@ -94,12 +94,14 @@ def seeded_model(job: JobConfig) -> PtychoModel:
 
 def _build_network(training: TrainingConfig, patch_size_px: int, gridsize: int) -> nn.Module:
     if training.architecture == "ptychopinn":
-        return PtychoPINN(patch_size_px, gridsize**2, training.n_filters_scale, training.head_gain)
+        return PtychoPINN(patch_size_px, gridsize**2, training.n_filters_scale, training.head_gain, training.precision)
     if training.architecture == "canvas_unet":
-        return CanvasUNet(1, training.unet_widths, training.head_gain)
+        return CanvasUNet(1, training.unet_widths, training.head_gain, training.precision)
     fuses = training.fuse_groups and gridsize > 1
-    return BackProjectionUNet(patch_size_px, training.unet_widths, training.head_gain, mixes_channels=fuses)
+    widths, gain, precision = training.unet_widths, training.head_gain, training.precision
+    return BackProjectionUNet(patch_size_px, widths, gain, precision, mixes_channels=fuses)
 
 
-def _build_refiner(refiner: RefinerConfig, head_gain: float) -> Refiner:
-    return Refiner(len(refiner.descent_shares), refiner.sees_network, refiner.unet_widths, head_gain)
+def _build_refiner(refiner: RefinerConfig, training: TrainingConfig) -> Refiner:
+    n_passed, widths = len(refiner.descent_shares), refiner.unet_widths
+    return Refiner(n_passed, refiner.sees_network, widths, training.head_gain, training.precision)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ptycho_torch.network_parts import glorot_, pad_to_window
+from ptycho_torch.network_parts import Precision, glorot_, in_precision, pad_to_window
 
 BOTTLENECK_PX = 8
 NARROWEST = {32: 64, 64: 32, 128: 16, 256: 8}
@@ -75,12 +75,15 @@ class PtychoPINN(nn.Module):
         Width factor.
     head_gain
         Shrinks the last layers' first weights, so that training starts at O = 1.
+    precision
+        Of the convolutions.
     """
 
     mixes_channels = True
 
-    def __init__(self, patch_size_px: int, group_size: int, n_filters_scale: int, head_gain: float) -> None:
+    def __init__(self, patch_size_px: int, group_size: int, n_filters_scale: int, head_gain: float, precision: Precision) -> None:
         super().__init__()
+        self._precision = precision
         widths = stage_widths(patch_size_px, n_filters_scale)
         self.encoder = _encoder(group_size, widths)
         self.amplitude = Decoder(widths, group_size)
@@ -93,9 +96,10 @@ class PtychoPINN(nn.Module):
 
     def forward(self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0) -> Tensor:
         """Patches of groups of patterns: see `PatchNetwork`. It sees no image that could be turned, and does without centres."""
-        code = self.encoder(_normalized_amplitude(counts, probes))
-        amplitude = 2 * torch.sigmoid(self.amplitude(code))
-        return torch.polar(amplitude, math.pi * torch.tanh(self.phase(code)))
+        with in_precision(self._precision, counts.device):
+            code = self.encoder(_normalized_amplitude(counts, probes))
+            amplitude, phase = self.amplitude(code), self.phase(code)
+        return torch.polar(2 * torch.sigmoid(amplitude.float()), math.pi * torch.tanh(phase.float()))
 
 
 def _normalized_amplitude(counts: Tensor, probes: Tensor) -> Tensor:

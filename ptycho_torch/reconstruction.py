@@ -18,6 +18,7 @@ from ptycho_torch.held_out import in_batches
 from ptycho_torch.model import PtychoModel
 from ptycho_torch.npz_archive import write_arrays
 from ptycho_torch.reassembly import Stitcher
+from ptycho_torch.symmetries import N_TURNS
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,8 @@ def network_object(model: PtychoModel, scan: ScanTensors, job: JobConfig, object
     """The object (H, W) complex64 that the network alone makes of a scan.
 
     A network that sees the canvas looks at it from all eight sides. Patches are stitched, weighted by the light |P|²: a network
-    that sees each pattern alone sees each once, one that sees the patterns of a group sees each with its nearest neighbours.
+    that sees each pattern alone sees each once, one that sees the patterns of a group sees each with its nearest neighbours. Each
+    is seen from another side than those before and after it, whose patches lie on its own: a mean over the sides for nothing.
     """
     if model.canvas_network is not None:
         return model.canvas_network.from_all_sides(first_sight(scan, object_shape))
@@ -75,9 +77,11 @@ def refined_object(model: PtychoModel, scan: ScanTensors, network: Tensor) -> Te
 def _stitched(model: PtychoModel, scan: ScanTensors, job: JobConfig, object_shape: tuple[int, int]) -> Tensor:
     groups = nearest_groups(scan.positions_yx, job.group_size if model.mixes_channels else 1)
     stitcher = Stitcher(object_shape)
-    for rows in in_batches(groups, job, scan.counts.device):
-        probes, centers = scan.probes_of(rows), scan.centers[rows]
-        stitcher.add(model(scan.counts[rows], probes, centers), centers, probes.abs().square())
+    sides = N_TURNS if job.training.augment else 1
+    for turn in range(min(sides, len(groups))):
+        for rows in in_batches(groups[turn::sides], job, scan.counts.device):
+            probes, centers = scan.probes_of(rows), scan.centers[rows]
+            stitcher.add(model(scan.counts[rows], probes, centers, turn), centers, probes.abs().square())
     return stitcher.result()[0].to(scan.counts.device)
 
 

@@ -28,7 +28,7 @@ REFINER: dict[str, Any] = {
 
 def _refiner(steps: tuple[int, ...], sees_network: bool = True) -> Refiner:
     torch.manual_seed(0)
-    refiner = Refiner(len(steps), sees_network, (4, 8), head_gain=0.05)
+    refiner = Refiner(len(steps), sees_network, (4, 8), 0.05, "float32")
     refiner.after_steps.copy_(torch.tensor(steps))
     return refiner
 
@@ -78,7 +78,7 @@ def test_untrained_it_answers_the_mean_of_what_it_is_shown(n_objects: int) -> No
     objects = torch.randn(n_objects, *OBJECT_SHAPE, dtype=torch.complex64)
     light = torch.rand(OBJECT_SHAPE)
     sight = CanvasSight(objects, objects[0], light, (slice(7, 60), slice(3, 90)))
-    canvas = _without_correction(CanvasUNet(n_objects, (4, 8), 0.05))(sight)
+    canvas = _without_correction(CanvasUNet(n_objects, (4, 8), 0.05, "float32"))(sight)
     torch.testing.assert_close(sight.inside(canvas), sight.inside(objects).mean(dim=0))
     outside = torch.ones(OBJECT_SHAPE, dtype=torch.bool)
     outside[sight.box] = False
@@ -87,7 +87,7 @@ def test_untrained_it_answers_the_mean_of_what_it_is_shown(n_objects: int) -> No
 
 def test_seen_from_all_sides_it_does_not_matter_how_the_scan_lies() -> None:
     torch.manual_seed(0)
-    network, objects = CanvasUNet(2, (4, 8), 1.0), torch.randn(2, 24, 32, dtype=torch.complex64)
+    network, objects = CanvasUNet(2, (4, 8), 1.0, "float32"), torch.randn(2, 24, 32, dtype=torch.complex64)
     pull, light = torch.randn(24, 32, dtype=torch.complex64), torch.rand(24, 32)
     whole = (slice(None), slice(None))
     upright = network.from_all_sides(CanvasSight(objects, pull, light, whole))

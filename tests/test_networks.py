@@ -147,3 +147,11 @@ def test_weights_follow_the_light() -> None:
     weights = light_weights(_probe(100.0))
     assert weights.max().item() == pytest.approx(1.001)
     assert weights[0, 0].item() == pytest.approx(0.001, abs=1e-4)
+
+
+@pytest.mark.parametrize("training", [UNET, CNN], ids=["unet", "cnn"])
+def test_half_precision_changes_little_and_answers_in_single(training: TrainingConfig) -> None:
+    scene = _scene(2, 4)
+    single, half = (_model(training.model_copy(update={"precision": p}), gridsize=2)(*scene) for p in ("float32", "bfloat16"))
+    assert half.dtype == torch.complex64
+    assert 0 < (single - half).abs().max() < 0.05
