@@ -80,16 +80,16 @@ def _alone(row: dict[str, str] | None) -> str:
 
 def _training_s(study_dir: Path, dose: float, view: str) -> float:
     """The median over the seeds of all steps' seconds."""
-    files = study_dir.glob(f"phase_e_training/dose_{dose:.0f}/{view}/**/attempts/*/history.jsonl")
+    files = study_dir.glob(f"phase_e_training/dose_{dose:.0f}/{view}/**/history.jsonl")
     return median(sum(json.loads(line)["seconds"] for line in file.read_text().splitlines()) for file in files)
 
 
 def put(page: Path, name: str, table: str) -> None:
-    """Put a table between its marks in a page."""
+    """Put a table between its marks in a page, where it has them."""
     mark = f"<!-- table of {name}: made by docs/recipe_tables.py -->"
     before, found, rest = page.read_text().partition(mark)
-    assert found, f"{page} has no place for {name}"
-    page.write_text(f"{before}{mark}\n\n{table}\n\n{END}{rest.partition(END)[2]}")
+    if found:
+        page.write_text(f"{before}{mark}\n\n{table}\n\n{END}{rest.partition(END)[2]}")
 
 
 def main(outputs: Path) -> None:
@@ -102,9 +102,11 @@ def main(outputs: Path) -> None:
     for name, folders in {"ablation": ablation, "objects": objects, "probes": probes, "others": others}.items():
         there = {words: folder for words, folder in folders.items() if folder.exists()}
         print(f"{name}: {len(there)} of {len(folders)} studies are there")  # noqa: T201
-        put(page, name, variations(there))
-    put(page, "canvas", conditions(recipe / "canvas" / "siemens_star"))
-    put(Path("README.md"), "conditions", conditions(outputs / "siemens_star"))
+        if there:
+            put(page, name, variations(there))
+    for place, name, folder in ((page, "canvas", recipe / "canvas"), (Path("README.md"), "conditions", outputs)):
+        if (folder / "siemens_star").exists():
+            put(place, name, conditions(folder / "siemens_star"))
 
 
 OBJECTS = {"weak_contrast": "weak contrast", "random_edges": "sharp random edges", "zone_plate": "another probe (zone plate)"}

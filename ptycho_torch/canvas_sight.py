@@ -14,8 +14,7 @@ from ptycho_torch.dataset import ScanTensors
 def first_sight(scan: ScanTensors, object_shape: tuple[int, int]) -> CanvasSight:
     """For `canvas_unet`: a flat object, and whither the counts pull it, which is the back-projection of all patterns."""
     pull = Pull(scan, object_shape)
-    flat = _flat(scan, object_shape)
-    return _sight(scan, pull, flat[None])
+    return _sight(scan, pull, scan.flat_object(object_shape)[None])
 
 
 @torch.no_grad()
@@ -24,7 +23,7 @@ def second_sight(scan: ScanTensors, network_object: Tensor, refiner: Refiner) ->
     object_shape = (network_object.shape[0], network_object.shape[1])
     pull = Pull(scan, object_shape)
     wanted = refiner.after_steps.tolist()
-    descent = enumerate(islice(pull.descend(_flat(scan, object_shape)), wanted[-1] + 1))
+    descent = enumerate(islice(pull.descend(scan.flat_object(object_shape)), wanted[-1] + 1))
     passed = {steps: current for steps, current in descent if steps in wanted}
     shown = [network_object] * refiner.sees_network + [passed[steps] for steps in wanted]
     return _sight(scan, pull, torch.stack(shown))
@@ -33,10 +32,6 @@ def second_sight(scan: ScanTensors, network_object: Tensor, refiner: Refiner) ->
 def _sight(scan: ScanTensors, pull: Pull, objects: Tensor) -> CanvasSight:
     light = pull.light / pull.light.amax()
     return CanvasSight(objects, pull(objects[-1]), light, _box(scan, (light.shape[0], light.shape[1])))
-
-
-def _flat(scan: ScanTensors, object_shape: tuple[int, int]) -> Tensor:
-    return torch.ones(object_shape, dtype=torch.complex64, device=scan.counts.device)
 
 
 def _box(scan: ScanTensors, object_shape: tuple[int, int]) -> tuple[slice, slice]:

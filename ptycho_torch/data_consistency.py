@@ -158,5 +158,5 @@ def reconstruct_by_gradient(
     exposures: Exposures, object_shape: tuple[int, int], most_steps: int, tick: Tick = lambda: None
 ) -> Refined:
     """The iterative baseline without a network or a library: refinement of a flat object."""
-    flat = torch.ones(object_shape, dtype=torch.complex64, device=exposures.whole.counts.device)
+    flat = exposures.whole.flat_object(object_shape)
     return refine(exposures, flat, flat, most_steps, tick)

@@ -55,6 +55,10 @@ class ScanTensors:
         """All rows in order, so many at a time that the memory of a pass over the patterns is bounded."""
         return list(torch.arange(len(self), device=self.counts.device).split(CHUNK_PATTERNS))
 
+    def flat_object(self, object_shape: tuple[int, int]) -> Tensor:
+        """O = 1, (H, W) complex64, beside the scan's tensors."""
+        return torch.ones(object_shape, dtype=torch.complex64, device=self.counts.device)
+
     def probes_of(self, rows: Tensor) -> Tensor:
         """The probe where it stood for each of `rows` (...): (..., N, N)."""
         return shift_probe(self.probe, self.shifts[rows].reshape(-1, 2)).reshape(*rows.shape, *self.probe.shape)

@@ -214,8 +214,7 @@ def _refiner_lesson(
 
 def _steps_to_show(exposures: Exposures, object_shape: tuple[int, int], config: RefinerConfig) -> Tensor:
     """Shares of the number of steps from a flat object that held-out photons call for, ascending."""
-    flat = torch.ones(object_shape, dtype=torch.complex64, device=exposures.fed.counts.device)
-    deviances = try_steps(exposures, flat, config.most_steps)[1]
+    deviances = try_steps(exposures, exposures.fed.flat_object(object_shape), config.most_steps)[1]
     called_for = deviances.index(min(deviances))
     return torch.tensor(sorted(round(share * called_for) for share in config.descent_shares))
 

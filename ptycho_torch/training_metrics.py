@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ptycho_torch.config import JobConfig
 from ptycho_torch.dataset import ScanTensors, counter_seed
@@ -25,11 +24,10 @@ def photon_metrics(model: PtychoModel, scan: ScanTensors, job: JobConfig, object
     def deviance(one: PtychoModel) -> float:
         return object_deviance(network_object(one, exposures.fed, job, object_shape), exposures.held)
 
-    flat = torch.ones(object_shape, dtype=torch.complex64, device=scan.counts.device)
     return {
         "held_out_deviance": deviance(model),
         "untrained_deviance": deviance(seeded_model(job).to(scan.counts.device)),
-        "flat_deviance": object_deviance(flat, exposures.held),
+        "flat_deviance": object_deviance(scan.flat_object(object_shape), exposures.held),
     }
 
 

@@ -90,8 +90,8 @@ class Yardstick:
 
     def facts(self) -> dict[str, Any]:
         """The half itself, and what a flat object and the truth would get: between these two every figure must lie."""
-        flat = torch.ones(self.object_shape, dtype=torch.complex64, device=self.exposures.whole.counts.device)
         scan = self.exposures.whole
+        flat = scan.flat_object(self.object_shape)
         return {
             "n_patterns": len(scan),
             "photons_per_frame": float(scan.counts.sum(dtype=torch.float64)) / len(scan),

@@ -35,6 +35,9 @@ def test_all_nine_networks_learn_and_refinement_helps(tmp_path: Path) -> None:
         metrics = job["result"]["metrics"]
         assert beats_untrained_and_flat(metrics), (job_id, metrics)
         assert job["dose"] == 1e3 or metrics["nmse"] < metrics["flat_nmse"] / 2, (job_id, metrics)
+        if job["dose"] > 1e3 or job["view"] != "sparse":
+            assert metrics["refined"]["nmse"] < metrics["nmse"], (job_id, metrics)
+            assert metrics["refined"]["phase_mae_rad"] < 0.08, (job_id, metrics)
     answer = place.run("evaluate", "--study", DEMO, "--dose", "1e4", "--view", "dense", "--json")
     (evaluation,) = json.loads(answer.out)
     unseen = evaluation["halves"]["test"]

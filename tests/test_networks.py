@@ -129,7 +129,7 @@ def test_cnn_stages_are_the_published_ones(patch_size_px: int, widths: tuple[int
 
 
 @pytest.mark.parametrize(
-    ("training", "parameters"), [(TrainingConfig(refiner=None), 98_482), (CNN, 564_452)], ids=["unet", "cnn"]
+    ("training", "parameters"), [(TrainingConfig(refiner=None), 240_898), (CNN, 564_452)], ids=["unet", "cnn"]
 )
 def test_networks_are_as_large_as_documented(training: TrainingConfig, parameters: int) -> None:
     assert sum(p.numel() for p in _model(training, patch_size_px=64).parameters()) == parameters

@@ -40,6 +40,32 @@ def test_nine_jobs_train_from_an_experimental_object_and_probe(tmp_path: Path) -
         assert not metrics["collapsed"]
         if job["dose"] != 1e3:
             assert metrics["nmse"] < metrics["flat_nmse"] / 2
+    dense = unseen_half(place, study, "dense", ("1e3", "1e4"))
+    assert len(dense) == 2
+    for row in dense:
+        print(json.dumps(row))  # noqa: T201
+        assert row["refined"]["nmse"] < row["gradient"]["nmse"]
+        assert row["refined"]["phase_mae_rad"] < row["gradient"]["phase_mae_rad"]
+
+
+def unseen_half(
+    place: Workplace, study: tuple[str | Path, ...], view: str, doses: tuple[str, ...]
+) -> list[dict[str, dict[str, float]]]:
+    """What refined networks and the gradient got on the unseen half, a row for each dose."""
+    gradient = ("--set", "iterative.solvers={gradient: {method: gradient}}")
+    chosen = ("--view", view, *(word for dose in doses for word in ("--dose", dose)))
+    solved = ("--view", "baseline", *chosen[2:])  # the scan of the dense view is the baseline's
+    for verb, *arguments in (("submit", "--phase-f", "--executor", "local", "--wait", *gradient, *solved), ("evaluate", *chosen)):
+        answer = place.run(verb, *study, *arguments, timeout_s=1200)
+        assert answer.code == 0, answer.out + answer.err
+    assert place.run("compare", *study, *gradient).code in (0, 1)  # 1: the other views and doses are missing
+    with (place.folder / "outputs" / "siemens_star" / "comparison" / "comparison.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["half"] == "unseen" and row["view"] == view and row["nmse"]]
+    by_dose: dict[str, dict[str, dict[str, float]]] = {}
+    for row in rows:
+        figures = {name: float(row[name]) for name in ("nmse", "phase_mae_rad")}
+        by_dose.setdefault(row["dose_photons"], {})[row["method"]] = figures
+    return [methods for methods in by_dose.values() if {"refined", "gradient"} <= methods.keys()]
 
 
 def test_the_measured_scan_is_ingested_and_trained_on(tmp_path: Path) -> None:
