@@ -217,6 +217,8 @@ class RefinerConfig(Strict):
     """Share of the photons that the refiner is fed while it learns."""
     exposures: Count = 4
     """How many such splits it learns from; each costs a descent."""
+    adaptation_epochs: Annotated[int, Field(ge=0)] = 16
+    """For so many epochs it goes on learning on the very scan that is reconstructed, which needs no truth; 0: not at all."""
 
 
 class TrainingConfig(Strict):

@@ -30,12 +30,12 @@ from ptycho_torch.held_out import (
     scan_deviance,
 )
 from ptycho_torch.model import PtychoModel
-from ptycho_torch.reconstruction import bounding_shape, network_object
+from ptycho_torch.network_object import bounding_shape, network_object
 from ptycho_torch.symmetries import N_TURNS
 
-STEP_PURPOSE, VALIDATION_PURPOSE, CANVAS_PURPOSE, REFINER_PURPOSE = 1, 2, 5, 6
-"""Which use of the training seed: the photon splits of the steps, that of validation, those of a canvas network's exposures, and
-those of a refiner's."""
+STEP_PURPOSE, VALIDATION_PURPOSE, CANVAS_PURPOSE, REFINER_PURPOSE, ADAPTATION_PURPOSE = 1, 2, 5, 6, 7
+"""Which use of the training seed: the photon splits of the steps, that of validation, those of a canvas network's exposures, of a
+refiner's, and of its adaptation."""
 CANVAS_EXPOSURES = 12
 """Splits of the photons that a canvas network learns from."""
 CANVAS_EPOCH_STEPS = 10
@@ -138,20 +138,26 @@ class CanvasLesson:
     batch_size: int
     exposures: int
     part: Callable[[int], Exercise]
-    """The exercise of a number, the same whenever it is asked for; the last is for validation."""
+    """The exercise of a number, the same whenever it is asked for."""
+    validates: bool = True
+    """Whether a strip of the scan and one more exercise are kept out for validation."""
 
     @cached_property
     def _rows(self) -> tuple[Tensor, Tensor]:
-        return _parted_rows(self.scan, self.job)
+        device = self.scan.counts.device
+        if self.validates:
+            learning, validating = _parted_rows(self.scan, self.job)
+            return learning.to(device), validating.to(device)
+        return torch.arange(len(self.scan), device=device), torch.empty(0, dtype=torch.int64, device=device)
 
     @cached_property
     def _exercises(self) -> list[Exercise]:
-        return [self.part(number) for number in range(self.exposures + 1)]
+        return [self.part(number) for number in range(self.exposures + self.validates)]
 
     def batches(self, epoch: int) -> Sequence[Tensor]:
         """Training rows (b,), drawn for each step: those whose held-out photons are its loss."""
         draw = np.random.default_rng((self.job.training_seed, epoch))
-        rows = self._rows[0].to(self.scan.counts.device)
+        rows = self._rows[0]
         return [rows[draw.permutation(len(rows))[: self.batch_size]] for _ in range(CANVAS_EPOCH_STEPS)]
 
     def loss(self, rows: Tensor, seed: int) -> Tensor:
@@ -165,7 +171,7 @@ class CanvasLesson:
         """The deviance of held-out photons of the strip that was kept out, for an exposure that no step sees."""
         exercise = self._exercises[-1]
         with torch.no_grad():
-            return object_deviance(self.learner(exercise.sight), exercise.held.take(self._rows[1].to(self.scan.counts.device)))
+            return object_deviance(self.learner(exercise.sight), exercise.held.take(self._rows[1]))
 
 
 def _canvas_lesson(network: CanvasUNet, scan: ScanTensors, job: JobConfig) -> CanvasLesson:
@@ -191,13 +197,11 @@ def _canvas_lesson(network: CanvasUNet, scan: ScanTensors, job: JobConfig) -> Ca
 def _refiner_lesson(
     model: PtychoModel, refiner: Refiner, config: RefinerConfig, scan: ScanTensors, job: JobConfig
 ) -> CanvasLesson:
-    shape = bounding_shape(scan)
-
     def part(number: int) -> Exercise:
         exposures = part_scan(scan, config.photon_split, counter_seed(job.training_seed, REFINER_PURPOSE, number))
         if number == 0:
-            refiner.after_steps.copy_(_steps_to_show(exposures, shape, config))
-        return Exercise(second_sight(exposures.fed, network_object(model, exposures.fed, job, shape), refiner), exposures.held)
+            refiner.after_steps.copy_(_steps_to_show(exposures, bounding_shape(scan), config))
+        return _exercise(model, refiner, exposures, job)
 
     return CanvasLesson(
         label="refiner",
@@ -210,6 +214,34 @@ def _refiner_lesson(
         exposures=config.exposures,
         part=part,
     )
+
+
+def adaptation_lesson(
+    model: PtychoModel, refiner: Refiner, config: RefinerConfig, scan: ScanTensors, job: JobConfig
+) -> CanvasLesson:
+    """A refiner that has learnt goes on learning, on another scan, of which nothing is kept out: its epochs are fixed."""
+
+    def part(number: int) -> Exercise:
+        exposures = part_scan(scan, config.photon_split, counter_seed(job.training_seed, ADAPTATION_PURPOSE, number))
+        return _exercise(model, refiner, exposures, job)
+
+    return CanvasLesson(
+        label="adaptation",
+        epochs=config.adaptation_epochs,
+        peak_rate=config.learning_rate,
+        learner=refiner,
+        scan=scan,
+        job=job,
+        batch_size=config.batch_size,
+        exposures=config.exposures,
+        part=part,
+        validates=False,
+    )
+
+
+def _exercise(model: PtychoModel, refiner: Refiner, exposures: Exposures, job: JobConfig) -> Exercise:
+    network = network_object(model, exposures.fed, job, bounding_shape(exposures.fed))
+    return Exercise(second_sight(exposures.fed, network, refiner), exposures.held)
 
 
 def _steps_to_show(exposures: Exposures, object_shape: tuple[int, int], config: RefinerConfig) -> Tensor:

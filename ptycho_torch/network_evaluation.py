@@ -8,7 +8,8 @@ from ptycho_torch.config import JobConfig
 from ptycho_torch.data_consistency import refine
 from ptycho_torch.dataset import ScanTensors
 from ptycho_torch.model import PtychoModel
-from ptycho_torch.reconstruction import network_object, refined_object
+from ptycho_torch.network_object import network_object
+from ptycho_torch.reconstruction import refined_object
 from ptycho_torch.yardstick import Reconstructed, Yardstick
 
 MOST_STEPS = 100
@@ -26,8 +27,8 @@ def evaluate_network(model: PtychoModel, job: JobConfig, half: Yardstick) -> dic
     network = network_object(model, half.exposures.whole, job, half.object_shape)
     network_s = time.perf_counter() - started
     fed_network = network_object(model, half.exposures.fed, job, half.object_shape)
-    start = _refined(model, half.exposures.whole, network)
-    fed_start = _refined(model, half.exposures.fed, fed_network)
+    start = _refined(model, half.exposures.whole, job, network)
+    fed_start = _refined(model, half.exposures.fed, job, fed_network)
     refined = refine(half.exposures, start, fed_start, MOST_STEPS)
     return {
         "network": Reconstructed(network, fed_network, network_s),
@@ -35,6 +36,6 @@ def evaluate_network(model: PtychoModel, job: JobConfig, half: Yardstick) -> dic
     }
 
 
-def _refined(model: PtychoModel, scan: ScanTensors, network: Tensor) -> Tensor:
-    refined = refined_object(model, scan, network)
+def _refined(model: PtychoModel, scan: ScanTensors, job: JobConfig, network: Tensor) -> Tensor:
+    refined = refined_object(model, scan, job, network)
     return network if refined is None else refined

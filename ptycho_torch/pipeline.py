@@ -23,9 +23,10 @@ from ptycho_torch.dataset import ScanTensors, load_scan
 from ptycho_torch.devices import choose_device, make_repeatable
 from ptycho_torch.legacy_bridge import legacy_config, require_clear, reset, update_legacy_dict
 from ptycho_torch.measured_scan import IngestOptions, ingest
+from ptycho_torch.network_object import bounding_shape
 from ptycho_torch.npz_contract import read_dataset
 from ptycho_torch.overlap_views import current_view, make_view
-from ptycho_torch.reconstruction import bounding_shape, reconstruct
+from ptycho_torch.reconstruction import reconstruct
 from ptycho_torch.reconstruction_jobs import HalfFiles, evaluate_job, solve_job
 from ptycho_torch.simulation import current_dataset, make_dataset
 from ptycho_torch.trainer import Interrupted, Report, Surroundings, TrainingOutcome, train

@@ -159,13 +159,19 @@ def _spans(in_order: Sequence[Lesson]) -> list[_Span]:
     return spans
 
 
+def lesson_optimizer(lesson: Lesson, training: TrainingConfig) -> torch.optim.AdamW:
+    """The optimizer of a lesson's weights."""
+    weights, decay = lesson.learner.parameters(), training.weight_decay
+    return torch.optim.AdamW(weights, lr=lesson.peak_rate, betas=ADAM_BETAS, weight_decay=decay)
+
+
 class _Trainer:
     def __init__(self, job: JobConfig, scan: ScanTensors, surroundings: Surroundings) -> None:
         self._job = job
         self._surroundings = surroundings
         self._model = seeded_model(job).to(scan.counts.device)
         self._spans = _spans(lessons(self._model, scan, job))
-        self._optimizer = self._optimizer_of(self._spans[0].lesson)
+        self._optimizer = lesson_optimizer(self._spans[0].lesson, job.training)
         self._progress = Progress()
         self._first_step = 0
         self._best_weights: NamedTensors = {}
@@ -183,13 +189,9 @@ class _Trainer:
     def _begin(self, lesson: Lesson) -> None:
         """Begin a later lesson, with the best weights of the one before. Nothing is lost where this happens twice."""
         self._model.load_state_dict(self._best_weights)
-        self._optimizer = self._optimizer_of(lesson)
+        self._optimizer = lesson_optimizer(lesson, self._job.training)
         self._advance({"best_step": None, "best_val_loss": None})
         logger.info("the %s learns now", lesson.label)
-
-    def _optimizer_of(self, lesson: Lesson) -> torch.optim.AdamW:
-        decay = self._job.training.weight_decay
-        return torch.optim.AdamW(lesson.learner.parameters(), lr=lesson.peak_rate, betas=ADAM_BETAS, weight_decay=decay)
 
     def _resume(self) -> Path | None:
         folders = self._surroundings.all_checkpoints
@@ -208,7 +210,7 @@ class _Trainer:
         self._model.load_state_dict(checkpoint.state.weights)
         under_way = next((span.lesson for span in self._spans if span.first_step <= self._first_step < span.end_step), None)
         if under_way is not None:
-            self._optimizer = self._optimizer_of(under_way)
+            self._optimizer = lesson_optimizer(under_way, self._job.training)
             restore_moments(self._optimizer, under_way.learner, checkpoint.state.moments)
 
     def _run_epoch(self, span: _Span, epoch: int) -> None:

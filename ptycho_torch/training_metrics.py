@@ -10,7 +10,8 @@ from ptycho_torch.dataset import ScanTensors, counter_seed
 from ptycho_torch.evaluation import score
 from ptycho_torch.held_out import DEFAULT_SHARE, object_deviance, part_scan
 from ptycho_torch.model import PtychoModel, seeded_model
-from ptycho_torch.reconstruction import Reconstruction, network_object
+from ptycho_torch.network_object import network_object
+from ptycho_torch.reconstruction import Reconstruction
 
 TEST_PURPOSE = 3
 """Which use of the job's training seed: the photon split of the test half."""

@@ -20,9 +20,9 @@ from ptycho_torch.data_record import file_facts
 from ptycho_torch.dataset import counter_seed, require_patch_size, scan_tensors
 from ptycho_torch.evaluation import EVALUATION_CONSTANTS, Box, evaluation_box, score
 from ptycho_torch.held_out import Exposures, object_deviance, part_scan
+from ptycho_torch.network_object import bounding_shape
 from ptycho_torch.npz_archive import write_arrays
 from ptycho_torch.npz_contract import read_dataset
-from ptycho_torch.reconstruction import bounding_shape
 
 FED_SHARE = 0.75
 """Of the photons of a pattern, the share that reconstructions see which held-out photons are to judge."""

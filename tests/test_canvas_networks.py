@@ -6,13 +6,16 @@ import pytest
 import torch
 from tiny_jobs import OBJECT_SHAPE, N, tiny_job, tiny_object, tiny_scan
 
+from ptycho_torch.adaptation import adapted
 from ptycho_torch.canvas_sight import first_sight, second_sight
 from ptycho_torch.canvas_unet import CanvasSight, CanvasUNet, Refiner
+from ptycho_torch.config import JobConfig
 from ptycho_torch.data_consistency import take_steps
 from ptycho_torch.held_out import object_deviance, part_scan
 from ptycho_torch.lessons import CanvasLesson, lessons
-from ptycho_torch.model import seeded_model
-from ptycho_torch.reconstruction import network_object, reconstruct, refined_object
+from ptycho_torch.model import PtychoModel, seeded_model
+from ptycho_torch.network_object import network_object
+from ptycho_torch.reconstruction import reconstruct, refined_object
 from ptycho_torch.symmetries import N_TURNS, turned, turned_back
 
 FLAT = torch.ones(OBJECT_SHAPE, dtype=torch.complex64)
@@ -99,7 +102,7 @@ def test_seen_from_all_sides_it_does_not_matter_how_the_scan_lies() -> None:
 def test_what_lies_outside_of_every_window_is_one() -> None:
     model = seeded_model(tiny_job(architecture="canvas_unet"))
     assert network_object(model, tiny_scan(), tiny_job(), OBJECT_SHAPE)[-N // 4 :, -N // 4 :].sub(1).abs().max() < 0.5
-    assert refined_object(model, tiny_scan(), FLAT) is None
+    assert refined_object(model, tiny_scan(), tiny_job(), FLAT) is None
     assert reconstruct(model, tiny_scan(), tiny_job(), OBJECT_SHAPE).refined_yx is None
 
 
@@ -142,3 +145,29 @@ def test_the_validation_exercise_is_one_that_no_step_sees() -> None:
     assert isinstance(lesson, CanvasLesson)
     seen = {float(lesson.loss(torch.arange(24), seed).detach()) for seed in range(200)}
     assert len(seen) == REFINER["exposures"] * N_TURNS
+
+
+def _held_out(model: PtychoModel, job: JobConfig) -> float:
+    """Of the refined object of a scan, on photons that neither network nor refiner was given."""
+    exposures = part_scan(tiny_scan(), 0.75, seed=11)
+    refined = refined_object(model, exposures.fed, job, network_object(model, exposures.fed, job, OBJECT_SHAPE))
+    assert refined is not None
+    return object_deviance(refined, exposures.held)
+
+
+def test_adaptation_explains_photons_that_it_was_not_fed_and_leaves_the_model_as_it_is() -> None:
+    fixed, adapting = (tiny_job(refiner=REFINER | {"adaptation_epochs": epochs}) for epochs in (0, 12))
+    model = seeded_model(fixed)
+    assert model.refiner is not None
+    model.refiner.after_steps.copy_(torch.tensor([2, 6]))
+    before = {name: weights.clone() for name, weights in model.state_dict().items()}
+    assert _held_out(model, adapting) < 0.9 * _held_out(model, fixed)
+    assert all(torch.equal(before[name], weights) for name, weights in model.state_dict().items())
+
+
+def test_adaptation_to_the_same_scan_is_the_same_and_may_be_left_out() -> None:
+    job = tiny_job(refiner=REFINER | {"adaptation_epochs": 1})
+    model = seeded_model(job)
+    first, second = (adapted(model, tiny_scan(), job).state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert adapted(model, tiny_scan(), tiny_job(refiner=REFINER | {"adaptation_epochs": 0})) is model.refiner

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from ptycho_torch.atomic_files import sha256_file
 from ptycho_torch.model import PtychoModel
+from ptycho_torch.network_object import bounding_shape
 from ptycho_torch.physics import add_patches
-from ptycho_torch.reconstruction import Reconstruction, bounding_shape, reconstruct
+from ptycho_torch.reconstruction import Reconstruction, reconstruct
 from ptycho_torch.training_metrics import image_metrics, photon_collapse
 
 

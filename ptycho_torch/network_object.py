@@ -1,0 +1,43 @@
+"""The object of a scan as a trained network alone sees it."""
+
+import torch
+from torch import Tensor
+
+from ptycho_torch.canvas_sight import first_sight
+from ptycho_torch.config import JobConfig
+from ptycho_torch.dataset import ScanTensors
+from ptycho_torch.grouping import nearest_groups
+from ptycho_torch.held_out import in_batches
+from ptycho_torch.model import PtychoModel
+from ptycho_torch.reassembly import Stitcher
+from ptycho_torch.symmetries import N_TURNS
+
+
+def network_object(model: PtychoModel, scan: ScanTensors, job: JobConfig, object_shape: tuple[int, int]) -> Tensor:
+    """The object (H, W) complex64 that the network alone makes of a scan.
+
+    A network that sees the canvas looks at it from all eight sides. Patches are stitched, weighted by the light |P|²: a network
+    that sees each pattern alone sees each once, one that sees the patterns of a group sees each with its nearest neighbours. Each
+    is seen from another side than those before and after it, whose patches lie on its own: a mean over the sides for nothing.
+    """
+    if model.canvas_network is not None:
+        return model.canvas_network.from_all_sides(first_sight(scan, object_shape))
+    return _stitched(model, scan, job, object_shape)
+
+
+@torch.no_grad()
+def _stitched(model: PtychoModel, scan: ScanTensors, job: JobConfig, object_shape: tuple[int, int]) -> Tensor:
+    groups = nearest_groups(scan.positions_yx, job.group_size if model.mixes_channels else 1)
+    stitcher = Stitcher(object_shape)
+    sides = N_TURNS if job.training.augment else 1
+    for turn in range(min(sides, len(groups))):
+        for rows in in_batches(groups[turn::sides], job, scan.counts.device):
+            probes, centers = scan.probes_of(rows), scan.centers[rows]
+            stitcher.add(model(scan.counts[rows], probes, centers, turn), centers, probes.abs().square())
+    return stitcher.result()[0].to(scan.counts.device)
+
+
+def bounding_shape(scan: ScanTensors) -> tuple[int, int]:
+    """The smallest object (H, W), from the origin, that holds every patch: for a scan whose object is unknown."""
+    height, width = (scan.centers.amax(dim=0) + scan.counts.shape[-1] // 2).tolist()
+    return height, width
