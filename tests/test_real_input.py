@@ -13,6 +13,8 @@ DATA = REPOSITORY.parent / "shared" / "data"
 RECONSTRUCTION = DATA / "siemens_epie_reconstruction.npz"
 SCAN = DATA / "siemens-star-small.npz.bz2"
 CONFIGS = REPOSITORY / "configs"
+NOT_ADAPTED = "training.refiner.adaptation_epochs=0"
+"""Saves minutes at N = 128."""
 
 pytestmark = pytest.mark.real
 
@@ -30,7 +32,7 @@ def manifest(place: Workplace, study: str) -> dict[str, dict[str, object]]:
 def test_nine_jobs_train_from_an_experimental_object_and_probe(tmp_path: Path) -> None:
     needs(RECONSTRUCTION)
     place = Workplace(tmp_path)
-    study = ("--study", CONFIGS / "siemens_star.yaml", "--set", f"base.npz={RECONSTRUCTION}")
+    study = ("--study", CONFIGS / "siemens_star.yaml", "--set", f"base.npz={RECONSTRUCTION}", "--set", "training.epochs=12")
     answer = place.run("submit", *study, "--executor", "local", "--wait", timeout_s=1800)
     assert answer.code == 0, answer.out + answer.err
     for job_id, job in manifest(place, "siemens_star").items():
@@ -85,6 +87,8 @@ def test_the_measured_scan_is_ingested_and_trained_on(tmp_path: Path) -> None:
         CONFIGS / "measured_scan.yaml",
         "--set",
         "base.measured=scan.npz",
+        "--set",
+        NOT_ADAPTED,
         "--executor",
         "local",
         "--wait",
@@ -103,7 +107,7 @@ def test_the_measured_scan_is_ingested_and_trained_on(tmp_path: Path) -> None:
 
 def held_out_deviances(place: Workplace) -> dict[str, float]:
     """What the photons that were held out of the measured scan's unseen half say of each method."""
-    study = ("--study", CONFIGS / "measured_scan.yaml", "--set", "base.measured=scan.npz")
+    study = ("--study", CONFIGS / "measured_scan.yaml", "--set", "base.measured=scan.npz", "--set", NOT_ADAPTED)
     gradient = ("--set", "iterative.solvers={gradient: {method: gradient}}")
     for verb, *arguments in (("submit", "--phase-f", "--executor", "local", "--wait", *gradient), ("evaluate",), ("compare",)):
         answer = place.run(verb, *study, *arguments, timeout_s=1200)
@@ -117,8 +121,17 @@ def held_out_deviances(place: Workplace) -> dict[str, float]:
 def test_the_full_size_study_trains_one_job_for_one_epoch_on_a_cpu(tmp_path: Path) -> None:
     place = Workplace(tmp_path)
     one = ("--dose", "1e4", "--view", "dense", "--set", "training.epochs=1", "--set", "training.threads=2")
+    no_refiner = ("--set", "training.refiner=null")
     answer = place.run(
-        "submit", "--executor", "local", "--wait", "--study", CONFIGS / "fly64_dose_overlap.yaml", *one, timeout_s=1800
+        "submit",
+        "--executor",
+        "local",
+        "--wait",
+        "--study",
+        CONFIGS / "fly64_dose_overlap.yaml",
+        *one,
+        *no_refiner,
+        timeout_s=1800,
     )
     assert answer.code == 0, answer.out + answer.err
     job = manifest(place, "fly64_dose_overlap")["dose_10000-dense-gs2"]
