@@ -72,7 +72,16 @@ def draw_scale_bar(place: Axes, shape: tuple[int, ...]) -> None:
     """A bar of twenty pixels in the lower left corner."""
     y, x = shape[0] - 5, 4
     place.plot((x, x + SCALE_BAR_PX), (y, y), color="white", linewidth=3, solid_capstyle="butt")
-    place.text(x + SCALE_BAR_PX / 2, y - 2, f"{SCALE_BAR_PX} px", color="white", ha="center", va="bottom", fontsize=8)
+    place.text(
+        x + SCALE_BAR_PX / 2,
+        y - 2,
+        f"{SCALE_BAR_PX} px",
+        color="white",
+        ha="center",
+        va="bottom",
+        fontsize=8,
+        backgroundcolor="black",
+    )
 
 
 def _arrays(root: Path, job: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
