@@ -33,7 +33,7 @@ def study_with(place: Workplace, old: str, new: str) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("epochs:", "epocs:", "study.yaml:16: training has no key 'epocs'"),
+        ("epochs: 3", "epocs: 3", "study.yaml:16: training has no key 'epocs'"),
         ("1e3,", "-1e3,", "study.yaml:8: design.doses_photons.0: Input should be greater than 0; got -1000.0"),
         ("neighbor_count: 7", "neighbor_count: 3", "OVERSAMPLING-001"),
         ("  patch_size_px", "\tpatch_size_px", "study.yaml:9: a tab is used for indentation"),
