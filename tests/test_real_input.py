@@ -32,7 +32,7 @@ def manifest(place: Workplace, study: str) -> dict[str, dict[str, object]]:
 def test_nine_jobs_train_from_an_experimental_object_and_probe(tmp_path: Path) -> None:
     needs(RECONSTRUCTION)
     place = Workplace(tmp_path)
-    study = ("--study", CONFIGS / "siemens_star.yaml", "--set", f"base.npz={RECONSTRUCTION}", "--set", "training.epochs=12")
+    study = ("--study", CONFIGS / "siemens_star.yaml", "--set", f"base.npz={RECONSTRUCTION}", "--set", "training.epochs=8")
     answer = place.run("submit", *study, "--executor", "local", "--wait", timeout_s=1800)
     assert answer.code == 0, answer.out + answer.err
     for job_id, job in manifest(place, "siemens_star").items():
@@ -42,8 +42,8 @@ def test_nine_jobs_train_from_an_experimental_object_and_probe(tmp_path: Path) -
         assert not metrics["collapsed"]
         if job["dose"] != 1e3:
             assert metrics["nmse"] < metrics["flat_nmse"] / 2
-    dense = unseen_half(place, study, "dense", ("1e3", "1e4"))
-    assert len(dense) == 2
+    dense = unseen_half(place, study, "dense", ("1e3",))
+    assert len(dense) == 1
     for row in dense:
         print(json.dumps(row))  # noqa: T201
         assert row["refined"]["nmse"] < row["gradient"]["nmse"]
