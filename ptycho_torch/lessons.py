@@ -7,7 +7,7 @@ some patterns are its loss.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Protocol
 
@@ -225,18 +225,8 @@ def adaptation_lesson(
         exposures = part_scan(scan, config.photon_split, counter_seed(job.training_seed, ADAPTATION_PURPOSE, number))
         return _exercise(model, refiner, exposures, job)
 
-    return CanvasLesson(
-        label="adaptation",
-        epochs=config.adaptation_epochs,
-        peak_rate=config.learning_rate,
-        learner=refiner,
-        scan=scan,
-        job=job,
-        batch_size=config.batch_size,
-        exposures=config.exposures,
-        part=part,
-        validates=False,
-    )
+    learning = _refiner_lesson(model, refiner, config, scan, job)
+    return replace(learning, label="adaptation", epochs=config.adaptation_epochs, part=part, validates=False)
 
 
 def _exercise(model: PtychoModel, refiner: Refiner, exposures: Exposures, job: JobConfig) -> Exercise:
