@@ -6,20 +6,23 @@ and is not, and a few steps on photons held out of the new scan tell it so.
 
 import copy
 
-import torch
-
 from ptycho_torch.canvas_unet import Refiner
 from ptycho_torch.config import JobConfig
 from ptycho_torch.dataset import ScanTensors, counter_seed
+from ptycho_torch.learning import Place, learn, lesson_optimizer
 from ptycho_torch.lessons import ADAPTATION_PURPOSE, adaptation_lesson
 from ptycho_torch.model import PtychoModel
-from ptycho_torch.trainer import learning_rate, lesson_optimizer
 
 
 def adapted(model: PtychoModel, scan: ScanTensors, job: JobConfig) -> Refiner:
     """A copy of the model's refiner that has gone on learning on a scan, or the refiner itself where it shall not.
 
     The same scan, weights and seed give the same refiner.
+
+    Raises
+    ------
+    TrainingDivergedError
+        A loss or gradient is infinite or not a number.
     """
     config, refiner = job.training.refiner, model.refiner
     assert refiner is not None
@@ -31,10 +34,6 @@ def adapted(model: PtychoModel, scan: ScanTensors, job: JobConfig) -> Refiner:
     optimizer = lesson_optimizer(lesson, job.training)
     batches = [rows for epoch in range(lesson.epochs) for rows in lesson.batches(epoch)]
     for step, rows in enumerate(batches):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, len(batches), lesson.peak_rate, job.training)
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(lesson.loss(rows, counter_seed(job.training_seed, ADAPTATION_PURPOSE, step)))
-        torch.nn.utils.clip_grad_norm_(refiner.parameters(), job.training.gradient_clip_norm)
-        optimizer.step()
+        seed = counter_seed(job.training_seed, ADAPTATION_PURPOSE, step)
+        learn(lesson, optimizer, rows, seed, Place(step, len(batches), step), job)
     return refiner

@@ -28,6 +28,8 @@ FLOOR_SHARE = 0.03
 """`floor` as a share of the mean count: dark pixels of the far field must not rule the step."""
 DAMPING_SHARE = 0.05
 """`damping` as a share of the light at the brightest place: the rim, which little light reaches, stays as it was."""
+TINY = 1e-30
+"""Keeps a far field of exactly 0, which has no phase, out of divisions."""
 PATIENCE_STEPS = 20
 """The held-out deviance may rise for so many steps before it is taken for past its best."""
 
@@ -83,8 +85,8 @@ class Pull:
             probes, centers = scan.probes_of(rows), scan.centers[rows]
             far_fields = propagate(cut_patches(object_hw, centers, probes.shape[-1]) * probes)
             intensity = far_fields.real.square() + far_fields.imag.square()
-            difference = (scan.counts[rows] - intensity) / torch.sqrt(intensity + self._floor)
-            corrections = probes.conj() * back_propagate(difference * torch.sgn(far_fields))
+            weight = torch.rsqrt((intensity * (intensity + self._floor)).clamp_min(TINY))  # and |F| / √I is 1
+            corrections = probes.conj() * back_propagate(far_fields * ((scan.counts[rows] - intensity) * weight))
             residual += add_patches(corrections, centers, (object_hw.shape[0], object_hw.shape[1]))
         return residual
 

@@ -16,19 +16,24 @@ MOST_STEPS = 100
 """Refinement ends with as many steps as held-out photons call for, at most these."""
 
 
-def evaluate_network(model: PtychoModel, job: JobConfig, half: Yardstick) -> dict[str, Reconstructed]:
+def evaluate_network(model: PtychoModel, job: JobConfig, half: Yardstick, *, known: bool) -> dict[str, Reconstructed]:
     """Reconstruct a half by a network (`network`), and refine that (`refined`): by the refiner, where there is one, and by
     data-consistency steps from there.
 
     The held-out photons of the training half are not new to the model, which was trained on them: what they say is fair on the
     unseen half only.
+
+    Parameters
+    ----------
+    known
+        The half is the one that the model has learnt on, so that its refiner need not go on learning.
     """
     started = time.perf_counter()
     network = network_object(model, half.exposures.whole, job, half.object_shape)
     network_s = time.perf_counter() - started
     fed_network = network_object(model, half.exposures.fed, job, half.object_shape)
-    start = _refined(model, half.exposures.whole, job, network)
-    fed_start = _refined(model, half.exposures.fed, job, fed_network)
+    start = _refined(model, half.exposures.whole, job, network, known=known)
+    fed_start = _refined(model, half.exposures.fed, job, fed_network, known=known)
     refined = refine(half.exposures, start, fed_start, MOST_STEPS)
     return {
         "network": Reconstructed(network, fed_network, network_s),
@@ -36,6 +41,6 @@ def evaluate_network(model: PtychoModel, job: JobConfig, half: Yardstick) -> dic
     }
 
 
-def _refined(model: PtychoModel, scan: ScanTensors, job: JobConfig, network: Tensor) -> Tensor:
-    refined = refined_object(model, scan, job, network)
+def _refined(model: PtychoModel, scan: ScanTensors, job: JobConfig, network: Tensor, *, known: bool) -> Tensor:
+    refined = refined_object(model, scan, job, network, known=known)
     return network if refined is None else refined

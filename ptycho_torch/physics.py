@@ -11,6 +11,8 @@ on loading.
 Axes: B positions, N×N pixels of a patch or pattern, H×W pixels of the object.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -50,7 +52,8 @@ def shift_probe(probe: Tensor, shifts_yx: Tensor) -> Tensor:
     frequencies = torch.fft.fftfreq(probe.shape[-1], device=probe.device, dtype=probe.real.dtype)
     phases = -2 * torch.pi * shifts_yx.to(probe.real.dtype)[:, :, None] * frequencies
     ramps = torch.polar(torch.ones_like(phases), phases)
-    shifted: Tensor = torch.fft.ifft2(torch.fft.fft2(probe) * ramps[:, 0, :, None] * ramps[:, 1, None, :])
+    spectra = (torch.fft.fft2(probe) * ramps[:, 0, :, None]).mul_(ramps[:, 1, None, :])
+    shifted: Tensor = torch.fft.ifft2(spectra)
     return shifted
 
 
@@ -64,7 +67,25 @@ def patch_indices(centers_yx: Tensor, patch_size: int, object_width: int) -> Ten
 
 def cut_patches(object_hw: Tensor, centers_yx: Tensor, patch_size: int) -> Tensor:
     """The patches `O[y - N/2 : y + N/2, x - N/2 : x + N/2]` of an (H, W) object: (B, N, N)."""
-    return object_hw.flatten()[patch_indices(centers_yx, patch_size, object_hw.shape[1])]
+    patches: Tensor = _CutPatches.apply(object_hw, centers_yx, patch_size)  # type: ignore[no-untyped-call]
+    return patches
+
+
+class _CutPatches(torch.autograd.Function):
+    """Windows of the object are copied row by row; the gradient is the adjoint, not one of every window there could be."""
+
+    @staticmethod
+    def forward(ctx: Any, object_hw: Tensor, centers_yx: Tensor, patch_size: int) -> Tensor:
+        ctx.save_for_backward(centers_yx)
+        ctx.object_shape = object_hw.shape
+        corners = centers_yx - patch_size // 2
+        windows = object_hw.unfold(0, patch_size, 1).unfold(1, patch_size, 1)
+        return windows[corners[:, 0], corners[:, 1]]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (centers_yx,) = ctx.saved_tensors
+        return add_patches(gradients[0], centers_yx, ctx.object_shape), None, None
 
 
 def add_patches(patches: Tensor, centers_yx: Tensor, object_shape: tuple[int, int]) -> Tensor:

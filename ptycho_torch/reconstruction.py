@@ -51,12 +51,15 @@ def reconstruct(model: PtychoModel, scan: ScanTensors, job: JobConfig, object_sh
     )
 
 
-def refined_object(model: PtychoModel, scan: ScanTensors, job: JobConfig, network: Tensor) -> Tensor | None:
+def refined_object(
+    model: PtychoModel, scan: ScanTensors, job: JobConfig, network: Tensor, *, known: bool = False
+) -> Tensor | None:
     """The object (H, W) complex64 that the refiner makes of a scan and of the network's object (H, W); None without a refiner.
 
-    The refiner first goes on learning on this very scan, as long as its configuration says.
+    The refiner first goes on learning on this very scan, as long as its configuration says, unless it is `known`: the one that
+    the refiner has learnt on.
     """
     if model.refiner is None:
         return None
-    refiner = adapted(model, scan, job)
+    refiner = model.refiner if known else adapted(model, scan, job)
     return refiner.from_all_sides(second_sight(scan, network, refiner))

@@ -19,7 +19,8 @@ from ptycho_torch.trainer import HISTORY_NAME, Interrupted, Report
 from ptycho_torch.training_log import logger, logging_to
 from ptycho_torch.yardstick import CONSTANTS, Reconstructed, Yardstick, yardstick
 
-HALVES = ("train", "test")
+TRAINING_HALF = "train"
+HALVES = (TRAINING_HALF, "test")
 REPORT_PERIOD_S = 1.0
 
 
@@ -67,7 +68,7 @@ def evaluate_job(job: JobConfig, bundle: Path, files: HalfFiles) -> dict[str, An
     halves = {}
     for name in HALVES:
         half = _yardstick(job, files.npz(name), device)
-        made = evaluate_network(model.to(device), job, half)
+        made = evaluate_network(model.to(device), job, half, known=name == TRAINING_HALF)
         figures = {
             method: half.measure(one) | half.save(one, files.folder / f"{method}_{name}.npz") for method, one in made.items()
         }

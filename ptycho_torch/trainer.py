@@ -5,7 +5,6 @@ moments and counters. A training that stops at any step and goes on later gives 
 seed, machine, device and number of threads stay the same: another of them rounds its sums differently.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -29,16 +28,14 @@ from ptycho_torch.checkpoints import (
     restore_moments,
     save_checkpoint,
 )
-from ptycho_torch.config import JobConfig, TrainingConfig
+from ptycho_torch.config import JobConfig
 from ptycho_torch.dataset import ScanTensors, counter_seed
-from ptycho_torch.errors import TrainingDivergedError
+from ptycho_torch.learning import Place, learn, lesson_optimizer, require_finite
 from ptycho_torch.lessons import STEP_PURPOSE, Lesson, lessons
 from ptycho_torch.model import seeded_model
 from ptycho_torch.training_log import log_epoch, logger, write_history
 
 HISTORY_NAME = "history.jsonl"
-ADAM_BETAS = (0.9, 0.99)
-FINAL_RATE_SHARE = 0.02
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -118,18 +115,6 @@ def train(job: JobConfig, scan: ScanTensors, surroundings: Surroundings) -> Trai
     return _Trainer(job, scan, surroundings).run()
 
 
-def learning_rate(step: int, total_steps: int, peak_rate: float, training: TrainingConfig) -> float:
-    """The rate of a lesson's step (the first is 0): a straight warm-up, then a cosine down to a fiftieth, or nothing."""
-    warmup_steps = round(training.warmup_fraction * total_steps)
-    if step < warmup_steps:
-        return peak_rate * (step + 1) / warmup_steps
-    if training.schedule == "constant":
-        return peak_rate
-    done = (step - warmup_steps) / max(1, total_steps - 1 - warmup_steps)
-    cosine = 0.5 * (1 + math.cos(math.pi * done))
-    return peak_rate * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * cosine)
-
-
 @dataclass(frozen=True, eq=False)
 class _Span:
     """Where a lesson stands in the whole training."""
@@ -157,12 +142,6 @@ def _spans(in_order: Sequence[Lesson]) -> list[_Span]:
         epoch, step = (spans[-1].end_epoch, spans[-1].end_step) if spans else (0, 0)
         spans.append(_Span(lesson, epoch, step, len(lesson.batches(epoch))))
     return spans
-
-
-def lesson_optimizer(lesson: Lesson, training: TrainingConfig) -> torch.optim.AdamW:
-    """The optimizer of a lesson's weights."""
-    weights, decay = lesson.learner.parameters(), training.weight_decay
-    return torch.optim.AdamW(weights, lr=lesson.peak_rate, betas=ADAM_BETAS, weight_decay=decay)
 
 
 class _Trainer:
@@ -227,9 +206,9 @@ class _Trainer:
     def _run_step(self, span: _Span, rows: Tensor, epoch: int) -> None:
         started = time.perf_counter()
         step = self._progress.step
-        lesson, training = span.lesson, self._job.training
-        self._set_rate(learning_rate(step - span.first_step, span.end_step - span.first_step, lesson.peak_rate, training))
-        loss = self._descend(lesson, rows, counter_seed(self._job.training_seed, STEP_PURPOSE, epoch, step))
+        place = Place(step - span.first_step, span.end_step - span.first_step, step)
+        seed = counter_seed(self._job.training_seed, STEP_PURPOSE, epoch, step)
+        loss = learn(span.lesson, self._optimizer, rows, seed, place, self._job)
         self._advance(
             {
                 "step": step + 1,
@@ -239,19 +218,9 @@ class _Trainer:
         )
         self._surroundings.report({"event": "step", "step": step + 1, "total_steps": self._spans[-1].end_step})
 
-    def _descend(self, lesson: Lesson, rows: Tensor, seed: int) -> float:
-        loss = lesson.loss(rows, seed)
-        value = self._finite("training loss", float(loss.detach()))
-        self._optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        norm = torch.nn.utils.clip_grad_norm_(lesson.learner.parameters(), self._job.training.gradient_clip_norm)
-        self._finite("gradient's norm", float(norm))
-        self._optimizer.step()
-        return value
-
     def _finish_epoch(self, lesson: Lesson, batches: Sequence[Tensor]) -> None:
         progress = self._progress
-        val_loss = self._finite("validation loss", lesson.validation_loss())
+        val_loss = require_finite("validation loss", lesson.validation_loss(), progress.step, self._job)
         row = HistoryRow(
             lesson=lesson.label,
             epoch=progress.epoch + 1,
@@ -289,18 +258,6 @@ class _Trainer:
 
     def _advance(self, changes: dict[str, Any]) -> None:
         self._progress = self._progress.model_copy(update=changes)
-
-    def _set_rate(self, rate: float) -> None:
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-
-    def _finite(self, what: str, value: float) -> float:
-        if not math.isfinite(value):
-            raise TrainingDivergedError(
-                f"The {what} of {self._job.job_id} became {value} at step {self._progress.step}.",
-                hint="Lower training.learning_rate or training.gradient_clip_norm; the last checkpoint is from before.",
-            )
-        return value
 
     def _warn(self, sentence: str) -> None:
         self._warnings.append(sentence)

@@ -11,6 +11,7 @@ from ptycho_torch.canvas_sight import first_sight, second_sight
 from ptycho_torch.canvas_unet import CanvasSight, CanvasUNet, Refiner
 from ptycho_torch.config import JobConfig
 from ptycho_torch.data_consistency import take_steps
+from ptycho_torch.errors import TrainingDivergedError
 from ptycho_torch.held_out import object_deviance, part_scan
 from ptycho_torch.lessons import CanvasLesson, lessons
 from ptycho_torch.model import PtychoModel, seeded_model
@@ -171,3 +172,24 @@ def test_adaptation_to_the_same_scan_is_the_same_and_may_be_left_out() -> None:
     first, second = (adapted(model, tiny_scan(), job).state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert adapted(model, tiny_scan(), tiny_job(refiner=REFINER | {"adaptation_epochs": 0})) is model.refiner
+
+
+def test_adaptation_that_diverges_is_an_error() -> None:
+    job = tiny_job(refiner=REFINER | {"adaptation_epochs": 1, "learning_rate": 1e30})
+    with pytest.raises(TrainingDivergedError, match=r"The (training loss|gradient's norm) of .* became (nan|inf) at step \d"):
+        adapted(seeded_model(job), tiny_scan(), job)
+
+
+def test_a_scan_that_the_refiner_has_learnt_on_needs_no_adaptation() -> None:
+    job = tiny_job(refiner=REFINER | {"adaptation_epochs": 2})
+    unadapting = tiny_job(refiner=REFINER | {"adaptation_epochs": 0})
+    model = seeded_model(job)
+    known, fixed, adapting = (
+        refined_object(model, tiny_scan(), one, FLAT, known=known)
+        for one, known in ((job, True), (unadapting, False), (job, False))
+    )
+    assert known is not None
+    assert fixed is not None
+    assert adapting is not None
+    assert torch.equal(known, fixed)
+    assert not torch.equal(known, adapting)

@@ -11,16 +11,17 @@ import pytest
 import torch
 from tiny_jobs import tiny_job, tiny_scan
 
-from ptycho_torch import trainer
+from ptycho_torch import learning
 from ptycho_torch.bundle import bundle_facts, write_bundle
 from ptycho_torch.checkpoints import list_checkpoints, tensors_path
 from ptycho_torch.config import JobConfig, TrainingConfig
 from ptycho_torch.dataset import validation_strip
 from ptycho_torch.errors import TrainingDivergedError
 from ptycho_torch.held_out import hold_out
+from ptycho_torch.learning import learning_rate
 from ptycho_torch.lessons import VALIDATION_PURPOSE
 from ptycho_torch.model import seeded_model
-from ptycho_torch.trainer import Interrupted, Surroundings, TrainingOutcome, learning_rate, train
+from ptycho_torch.trainer import Interrupted, Surroundings, TrainingOutcome, train
 
 REFINER = {"descent_shares": (0.5, 1.0), "unet_widths": (4, 8), "epochs": 2, "batch_size": 8, "exposures": 2}
 
@@ -203,7 +204,7 @@ def _worse_after_step_6(step: int, *_: object) -> float:
 
 
 def test_the_own_folder_is_enough_and_holds_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "learning_rate", _worse_after_step_6)
+    monkeypatch.setattr(learning, "learning_rate", _worse_after_step_6)
     job = tiny_job(epochs=5)
     assert _attempt(tmp_path / "whole", 1, job).progress.best_step == 6
     place = tmp_path / "parts"
@@ -307,7 +308,7 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(tmp_path: Path
 
 
 def test_the_best_weights_are_handed_over_though_later_ones_are_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "learning_rate", _worse_after_step_6)
+    monkeypatch.setattr(learning, "learning_rate", _worse_after_step_6)
     job, scan = tiny_job(), tiny_scan()
     outcome = _train(tmp_path, job)
     assert outcome.progress.best_step == 6 < outcome.progress.step

@@ -92,7 +92,7 @@ def test_what_is_saved_is_what_was_compared(tmp_path: Path) -> None:
 
 def test_a_network_and_its_refinement(tmp_path: Path) -> None:
     one, job = half(tmp_path), tiny_job()
-    made = evaluate_network(seeded_model(job), job, one)
+    made = evaluate_network(seeded_model(job), job, one, known=False)
     network, refined = (one.measure(made[name]) for name in ("network", "refined"))
     assert (network["steps"], refined["steps"] > 0) == (None, True)
     assert refined["held_out_deviance"] < network["held_out_deviance"]
