@@ -31,7 +31,6 @@ VALIDATION = (
     "scan.positions=620",
     "design.split.axis=x",
     "design.seeds.simulation=1042",
-    "design.seeds.training=[0,1,2]",
     "training.epochs=40",
 )
 ABLATION = {
@@ -46,6 +45,7 @@ ABLATION = {
     "no refiner": ("training.refiner=null",),
     "refiner without the network's object": ("training.refiner.sees_network=false",),
     "refiner shown the network's object and one other": ("training.refiner.descent_shares=[1.0]",),
+    "refiner not adapted": ("training.refiner.adaptation_epochs=0",),
     "whole canvas (canvas_unet)": ("training.architecture=canvas_unet", "training.epochs=20", "training.batch_size=96"),
 }
 DENSE = "design.views={dense: {gridsize: 2, nominal_overlap: 0.7}}"
@@ -83,20 +83,22 @@ def objects() -> None:
 
 def larger() -> None:
     """N = 128, dense."""
-    _run("n128", (f"base.npz={SOURCE}", DENSE, "design.patch_size_px=128", "training.threads=2", "training.epochs=5"))
+    _run("n128", (f"base.npz={SOURCE}", DENSE, "design.patch_size_px=128", "training.epochs=5"))
 
 
 def canvas() -> None:
     """The canvas network beside the one that the views ask for."""
+    sparse = "{gridsize: 2, image_fraction: 0.0625, groups: 224, nominal_overlap: 0.2}"
+    views = f"design.views={{dense: {{gridsize: 2}}, sparse: {sparse}}}"
     settings = ("training.architecture=canvas_unet", "training.epochs=20", "training.batch_size=96")
-    _run("canvas", (f"base.npz={SOURCE}", "design.seeds.training=[0,1,2,3,4]", *settings))
+    _run("canvas", (f"base.npz={SOURCE}", views, *settings))
 
 
 def ptychopinn() -> None:
     """The published architecture, five seeds at both sizes: does it collapse?"""
     five = ("design.seeds.training=[0,1,2,3,4]", "training.architecture=ptychopinn", "training.learning_rate=1e-3")
     one = ("design.doses_photons=[1e4]", "design.views={baseline: {gridsize: 1}}", "training.refiner=null")
-    _run("ptychopinn_64", (f"base.npz={SOURCE}", *five, *one))
+    _run("ptychopinn_64", (f"base.npz={SOURCE}", *five, *one, "training.epochs=12"))
     fewer = ("design.patch_size_px=128", "training.epochs=6", "training.n_filters_scale=1")
     _run("ptychopinn_128", (f"base.npz={SOURCE}", *five, *one, *fewer))
 
