@@ -7,8 +7,8 @@ some patterns are its loss.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property, partial
 from typing import Protocol
 
 import numpy as np
@@ -141,6 +141,7 @@ class CanvasLesson:
     """The exercise of a number, the same whenever it is asked for."""
     validates: bool = True
     """Whether a strip of the scan and one more exercise are kept out for validation."""
+    _made: dict[int, Exercise] = field(default_factory=dict, init=False)
 
     @cached_property
     def _rows(self) -> tuple[Tensor, Tensor]:
@@ -150,9 +151,11 @@ class CanvasLesson:
             return learning.to(device), validating.to(device)
         return torch.arange(len(self.scan), device=device), torch.empty(0, dtype=torch.int64, device=device)
 
-    @cached_property
-    def _exercises(self) -> list[Exercise]:
-        return [self.part(number) for number in range(self.exposures + self.validates)]
+    def _exercise(self, number: int) -> Exercise:
+        """Made when first looked at, so that whoever asks a training to stop waits for one of them at most."""
+        if number not in self._made:
+            self._made[number] = self.part(number)
+        return self._made[number]
 
     def batches(self, epoch: int) -> Sequence[Tensor]:
         """Training rows (b,), drawn for each step: those whose held-out photons are its loss."""
@@ -163,13 +166,13 @@ class CanvasLesson:
     def loss(self, rows: Tensor, seed: int) -> Tensor:
         """The deviance of held-out photons of some patterns, for one of the exposures looked at from one side."""
         draw = np.random.default_rng(seed)
-        exercise = self._exercises[draw.integers(self.exposures)]
+        exercise = self._exercise(int(draw.integers(self.exposures)))
         turn = int(draw.integers(N_TURNS)) if self.job.training.augment else 0
         return scan_deviance(self.learner(exercise.sight, turn), exercise.held, rows)
 
     def validation_loss(self) -> float:
         """The deviance of held-out photons of the strip that was kept out, for an exposure that no step sees."""
-        exercise = self._exercises[-1]
+        exercise = self._exercise(self.exposures)
         with torch.no_grad():
             return object_deviance(self.learner(exercise.sight), exercise.held.take(self._rows[1]))
 
@@ -197,11 +200,16 @@ def _canvas_lesson(network: CanvasUNet, scan: ScanTensors, job: JobConfig) -> Ca
 def _refiner_lesson(
     model: PtychoModel, refiner: Refiner, config: RefinerConfig, scan: ScanTensors, job: JobConfig
 ) -> CanvasLesson:
+    def exposed(number: int) -> Exposures:
+        return part_scan(scan, config.photon_split, counter_seed(job.training_seed, REFINER_PURPOSE, number))
+
+    @cache
+    def settle_steps() -> None:
+        refiner.after_steps.copy_(_steps_to_show(exposed(0), bounding_shape(scan), config))
+
     def part(number: int) -> Exercise:
-        exposures = part_scan(scan, config.photon_split, counter_seed(job.training_seed, REFINER_PURPOSE, number))
-        if number == 0:
-            refiner.after_steps.copy_(_steps_to_show(exposures, bounding_shape(scan), config))
-        return _exercise(model, refiner, exposures, job)
+        settle_steps()
+        return _exercise(model, refiner, exposed(number), job)
 
     return CanvasLesson(
         label="refiner",
