@@ -74,8 +74,9 @@ recipe-tables: $(INSTALLED)  ## write the tables of README.md and docs/recipe.md
 fault-table: $(INSTALLED)  ## write the table of docs/reliability.md from what `make test-slurm` last saw
 	$(BIN)/python docs/fault_table.py build/faults docs/reliability.md
 
-schema: $(INSTALLED)  ## write configs/study.schema.json anew
+schema: $(INSTALLED)  ## write configs/study.schema.json and the tables of docs/reference.md anew
 	$(BIN)/python -m fly64_hpc.study_schema configs/study.schema.json
+	$(BIN)/python docs/reference_tables.py docs/reference.md
 
 clean:  ## remove what the targets made, but for outputs/
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -90,19 +90,25 @@ class Resources(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     partition: Name | None = None
+    """Where jobs go; null leaves it to the site."""
     account: Name | None = None
+    """Who pays."""
     qos: Name | None = None
+    """The quality of service, where the site has several."""
     constraint: Name | None = None
+    """Features that a node must have, as `a100&nvlink`."""
     exclude: tuple[Name, ...] = ()
     """Nodes that no job may go to."""
     time: Annotated[str, BeforeValidator(_checked_time)] = "04:00:00"
     """Time limit of one job: minutes, `hours:minutes:seconds`, `days-hours:minutes:seconds`, or `4h`."""
     gpus_per_node: Annotated[int, Field(ge=0, le=64)] = 1
+    """GPUs of one job; 0 asks for none."""
     gpu_type: Name | None = None
     """The site's word for a kind of GPU, as `a100`; asks `--gpus-per-node=a100:1`."""
     gres: Name | None = None
     """GPUs in the site's own words, as `gpu:a100:1`, instead of gpus_per_node and gpu_type."""
     cpus_per_task: Annotated[int, Field(ge=1, le=1024)] = 4
+    """Cores of one job."""
     mem: Memory | None = "8G"
     """Memory of a node, as `8G`; null leaves it to the site."""
     array_parallelism: Annotated[int, Field(ge=1)] = 256
@@ -126,6 +132,7 @@ class Resources(BaseModel):
     cpu_time: Annotated[str, BeforeValidator(_checked_time)] = "01:00:00"
     """The time limit of those jobs."""
     retry: RetryLimits = RetryLimits()
+    """How far retries may go without a person."""
 
     @property
     def time_limit_min(self) -> int:

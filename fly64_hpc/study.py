@@ -35,11 +35,17 @@ class StudyDesign(Strict):
     study: Annotated[str, AfterValidator(_folder_name)]
     """The study's name and the name of its folder."""
     base: BaseConfig
+    """The object and probe, or the measured scan."""
     scan: ScanConfig = ScanConfig()
+    """Where the beam goes."""
     design: DesignConfig = DesignConfig()
+    """The axes of the matrix."""
     training: TrainingConfig = TrainingConfig()
+    """The networks and their learning. Part of a job's identity, but for device and threads."""
     iterative: IterativeConfig = IterativeConfig()
+    """The solvers that networks are compared with. No part of the networks' identity."""
     resources: Resources = Resources()
+    """What a job asks of the cluster. No part of a job's identity."""
 
     @property
     def base_file(self) -> str | None:

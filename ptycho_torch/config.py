@@ -71,6 +71,7 @@ class ProceduralBase(Strict):
     probe: Literal["zone_plate"] = "zone_plate"
     """The defocused focus of an annular lens: curved phase and a ring of intensity."""
     seed: Seed = 7
+    """Of the object, where chance draws it."""
 
 
 class BaseConfig(Strict):
@@ -79,6 +80,7 @@ class BaseConfig(Strict):
     npz: str | None = None
     """File with `objectGuess` and `probeGuess` (or `obj` and `probe`)."""
     procedural: ProceduralBase | None = None
+    """An object and a probe that are computed."""
     measured: str | None = None
     """A DATA-001 file of a measured scan: it is split, and thinned to each dose, instead of simulated."""
     reduction: Literal["bin", "crop"] = "bin"
@@ -97,6 +99,7 @@ class ScanConfig(Strict):
     """Where the beam goes. A measured scan brings its own positions and ignores this section."""
 
     pattern: Literal["jittered_raster", "uniform_random"] = "jittered_raster"
+    """A raster whose points are displaced by chance, or points anywhere."""
     positions: Annotated[int, Field(ge=8)] = 2048
     """Scan positions, both halves together; none is laid inside the guard band."""
     step_px: Positive | None = None
@@ -128,6 +131,7 @@ class SplitConfig(Strict):
     """How the scan becomes a training half and a test half."""
 
     axis: Literal["y", "x"] = "y"
+    """The halves lie one after the other along this axis."""
     guard_band_px: NonNegative | None = None
     """Positions nearer than this to the split line are dropped [px]; null means half a patch, which keeps every object pixel
     under a test pattern out of the training half."""
@@ -143,8 +147,11 @@ class SeedsConfig(Strict):
     """One seed for each thing that is drawn."""
 
     simulation: Seed = 42
+    """Of positions and photons."""
     grouping: Seed = 123
+    """Of the groups."""
     subsampling: Seed = 456
+    """Of the patterns that a view keeps."""
     training: Seed | Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] = 0
     """One seed, or several: then each job is trained once for each."""
 
@@ -172,8 +179,11 @@ class DesignConfig(Strict):
     probe_diameter_px: Positive | None = None
     """Diameter of the disc of the overlap metrics [px]; null means 0.6 N."""
     views: Annotated[dict[ViewName, ViewConfig], Field(min_length=1)] = Field(default_factory=_fly64_views)
+    """Each a name and what it keeps and groups; left out, baseline, dense and sparse of fly64."""
     split: SplitConfig = SplitConfig()
+    """How the scan becomes two halves."""
     seeds: SeedsConfig = SeedsConfig()
+    """What decides all that is drawn."""
 
     @model_validator(mode="after")
     def _enough_neighbors(self) -> Self:
@@ -208,11 +218,13 @@ class RefinerConfig(Strict):
     sees_network: bool = True
     """False keeps the first network's object from it."""
     unet_widths: Widths = (16, 32, 48)
+    """Channels of each level."""
     epochs: Count = 16
     """Of ten steps each."""
     batch_size: Count = 96
     """Patterns on which a step's loss is scored."""
     learning_rate: Positive = 3e-3
+    """The highest rate, in learning and in adaptation."""
     photon_split: Annotated[float, Field(gt=0, lt=1)] = 0.75
     """Share of the photons that the refiner is fed while it learns."""
     exposures: Count = 4
@@ -249,7 +261,9 @@ class TrainingConfig(Strict):
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Share of all steps over which the rate rises from zero."""
     weight_decay: NonNegative = 1e-4
+    """AdamW's."""
     gradient_clip_norm: Positive = 1.0
+    """The gradient of a step is scaled down to at most this norm."""
     photon_split: Annotated[float, Field(gt=0, lt=1)] | None = 0.8
     """Share of each pattern's photons, drawn anew each time, that the network is fed; the loss is scored on the others. Null
     feeds all and scores on the same."""
@@ -263,6 +277,7 @@ class TrainingConfig(Strict):
     deterministic: bool = True
     """The same seed gives the same bytes on the same machine, device and number of threads."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """`auto` takes a GPU where there is one, and says so where one was asked for and is absent; `cuda` then fails."""
     threads: Annotated[int, Field(ge=1, le=256)] = 2
     """CPU threads of one job."""
 
@@ -301,6 +316,7 @@ class IterativeConfig(Strict):
     """Phase F: the solvers that the networks are compared with."""
 
     solvers: Annotated[dict[SolverName, SolverConfig], Field(min_length=1)] = Field(default_factory=_usual_solvers)
+    """Each a name and a way; left out, gradient, lsqml, lsqml_poisson and rpie."""
 
 
 class DatasetRecipe(Strict):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import SMOKE, Workplace
+from command import REPOSITORY, SMOKE, Workplace
 
 from fly64_hpc import checkpoint_index
 from fly64_hpc.errors import StudyDirectoryError
@@ -20,6 +20,21 @@ from ptycho_torch.npz_contract import sha256_file
 
 ONE = ("--dose", "1000", "--view", "baseline")
 ONE_ID = "dose_1000-baseline-gs1"
+GIVEN_NAMES = (
+    "views",
+    "files",
+    "counts",
+    "train",
+    "test",
+    "constants",
+    "env",
+    "conventions",
+    "recipe",
+    "started",
+    "ended",
+    "solvers",
+)
+"""Keys of the study's files below which stand names that are no keys of ours, or what the reference says in a sentence."""
 LONG = ("--set", "training.epochs=80")
 
 
@@ -73,6 +88,24 @@ def test_the_record_of_each_job_is_complete(finished: tuple[Workplace, str]) -> 
     assert job["scheduler"]["elapsed_s"] > 0
     assert job["result"]["epochs_completed"] == 4
     assert job["result"]["metrics"]["held_out_deviance"] < job["result"]["metrics"]["untrained_deviance"]
+
+
+def _undocumented(value: Any, known: str) -> set[str]:
+    """Keys of a JSON value, but for names that a study gives."""
+    if isinstance(value, list):
+        return set().union(*(_undocumented(one, known) for one in value))
+    if not isinstance(value, dict):
+        return set()
+    inner = [one for key, one in value.items() if key not in GIVEN_NAMES]
+    return {key for key in value if f"`{key}`" not in known}.union(*(_undocumented(one, known) for one in inner))
+
+
+def test_every_key_of_every_file_is_in_the_reference(finished: tuple[Workplace, str]) -> None:
+    study, reference = finished[0].study, (REPOSITORY / "docs" / "reference.md").read_text()
+    files = [file for file in study.rglob("*.json") if file.parent.name != "dense" and ".lock" not in file.name]
+    assert len(files) > 20
+    for file in files:
+        assert not _undocumented(json.loads(file.read_text()), reference), file
 
 
 def test_the_same_submit_again_trains_nothing(copy: Workplace) -> None:
