@@ -5,11 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fly64_hpc.report_page.markup import Markup, tag
-from fly64_hpc.report_page.words import number
 
 WIDTH, HEIGHT = 300.0, 190.0
-LEFT, RIGHT, TOP, BOTTOM = 44.0, 8.0, 10.0, 34.0
-TICKS = 4
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 8.0, 16.0, 34.0
+TICKS = 5
 MOST_POINTS = 240
 """Of a line: of a longer one every second, third, ... point is drawn, and the last."""
 
@@ -76,12 +75,19 @@ def legend(entries: Iterable[tuple[str, str]]) -> Markup:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round numbers between two others, about four of them."""
+    """Round numbers between two others, about five of them."""
     rough = (high - low) / TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
     return [round(index * step, 12) for index in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _marks(scale: _Scale) -> list[tuple[float, str]]:
+    """Where an axis has its ticks, and what stands there: all with as many decimals as the finest needs."""
+    values = ticks(scale.low, scale.high)
+    decimals = max((len(f"{value:.10f}".rstrip("0").partition(".")[2]) for value in values), default=0)
+    return [(value, f"{value:,.{decimals}f}".replace("-", "−")) for value in values]
 
 
 def _svg(chart: Chart) -> Markup:
@@ -120,16 +126,13 @@ def _bands(chart: Chart, across: _Scale) -> list[Markup]:
         left, right = across(start), across(end)
         if index:
             drawn.append(tag("path", d=f"M{left:.1f} {TOP:g}V{HEIGHT - BOTTOM:g}", class_="divider"))
-        drawn.append(tag("text", name, x=round((left + right) / 2, 1), y=TOP + 8, text_anchor="middle", class_="band"))
+        drawn.append(tag("text", name, x=round((left + right) / 2, 1), y=TOP - 5, text_anchor="middle", class_="band"))
     return drawn
 
 
 def _x_axis(across: _Scale, label: str) -> Markup:
     floor = HEIGHT - BOTTOM
-    marks = (
-        tag("text", number(value) if value else "0", x=round(across(value), 1), y=floor + 13, text_anchor="middle")
-        for value in ticks(across.low, across.high)
-    )
+    marks = (tag("text", words, x=round(across(value), 1), y=floor + 13, text_anchor="middle") for value, words in _marks(across))
     middle = round((LEFT + WIDTH - RIGHT) / 2, 1)
     return tag(
         "g",
@@ -143,12 +146,12 @@ def _x_axis(across: _Scale, label: str) -> Markup:
 def _y_axis(up: _Scale, label: str) -> Markup:
     marks = [
         mark
-        for value in ticks(up.low, up.high)
+        for value, words in _marks(up)
         for mark in (
             tag("path", d=f"M{LEFT:g} {up(value):.1f}H{WIDTH - RIGHT:g}", class_="grid"),
-            tag("text", number(value) if value else "0", x=LEFT - 5, y=round(up(value) + 3.2, 1), text_anchor="end"),
+            tag("text", words, x=LEFT - 5, y=round(up(value) + 3.2, 1), text_anchor="end"),
         )
     ]
     middle = round((TOP + HEIGHT - BOTTOM) / 2, 1)
-    turned = tag("text", label, x=-middle, y=10.0, transform="rotate(-90)", text_anchor="middle", class_="label")
+    turned = tag("text", label, x=-middle, y=9.0, transform="rotate(-90)", text_anchor="middle", class_="label")
     return tag("g", *marks, turned, aria_hidden="true")

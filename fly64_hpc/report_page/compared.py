@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fly64_hpc.report_page import words
 from fly64_hpc.report_page.facts import StudyFacts, shown
-from fly64_hpc.report_page.markup import Markup, paragraph, section
+from fly64_hpc.report_page.markup import Markup, paragraph, section, tag
 from fly64_hpc.report_page.tables import Column, download_links, sortable
 
 Row = dict[str, str]
@@ -53,11 +53,17 @@ def _columns(rows: Sequence[Row]) -> list[Column[Row]]:
     return [
         Column("method", "method", lambda row: row.get("method", "").replace("_", " ")),
         Column("view", "view", lambda row: row.get("view", "")),
-        Column("dose_photons", "photons a pattern", lambda row: _number(row, "dose_photons"), _dose),
+        Column("dose_photons", "photons", lambda row: _number(row, "dose_photons"), _dose),
         Column("n_seeds", "seeds", lambda row: row.get("n_seeds", ""), is_shown=several),
         *(_figure_column(rows, key, heading) for key, heading in FIGURES.items()),
-        Column("missing", "missing", lambda row: row.get("missing", ""), is_shown=any(row.get("missing") for row in rows)),
+        Column(
+            "missing", "missing", lambda row: row.get("missing", ""), _missing, is_shown=any(row.get("missing") for row in rows)
+        ),
     ]
+
+
+def _missing(row: Row) -> Markup:
+    return tag("span", row.get("missing") or words.MISSING, class_="prose")
 
 
 def _dose(row: Row) -> str:
@@ -68,7 +74,9 @@ def _dose(row: Row) -> str:
 def _figure_column(rows: Sequence[Row], key: str, heading: str) -> Column[Row]:
     def said(row: Row) -> str:
         width = _number(row, f"{key}_ci95")
-        return words.number(_number(row, key)) + (f" ± {words.number(width, 2)}" if width is not None else "")
+        value = _number(row, key)
+        mean = f"{value:g}" if key == "steps" and value is not None else words.number(value)
+        return mean + (f" ± {words.number(width, 2)}" if width is not None else "")
 
     return Column(key, heading, lambda row: _number(row, key), said, is_shown=any(row.get(key) for row in rows))
 

@@ -43,7 +43,7 @@ def job_columns(jobs: Sequence[Job], *, with_seed: bool) -> list[Column[Job]]:
         Column("job_id", "job", lambda job: job.job_id),
         Column(
             "dose_photons",
-            "photons a pattern",
+            "photons",
             lambda job: job.view.job.dose_photons,
             lambda job: words.dose(job.view.job.dose_photons),
         ),
@@ -53,7 +53,12 @@ def job_columns(jobs: Sequence[Job], *, with_seed: bool) -> list[Column[Job]]:
         Column("state", "state", lambda job: job.state.value, lambda job: state_badge(job.state)),
         Column("state_reason", "why", lambda job: job.view.outcome.reason, is_shown=False),
         *(_figure_column(jobs, *figure) for figure in FIGURES),
-        Column("collapsed", "collapsed", lambda job: job.collapse_reason is not None if job.result else None),
+        Column(
+            "collapsed",
+            "collapsed",
+            lambda job: job.collapse_reason is not None if job.result else None,
+            is_shown=any(job.collapse_reason is not None for job in jobs),
+        ),
         Column("epochs", "epochs", lambda job: job.result.get("epochs_completed")),
         Column("elapsed_s", "time", lambda job: job.elapsed_s, lambda job: words.duration(job.elapsed_s)),
         Column("attempts", "attempts", lambda job: job.view.attempts),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fly64_hpc.report_page.markup import Markup, tag
 from fly64_hpc.report_page.tables import data_uri
-from fly64_hpc.report_page.words import number
+from fly64_hpc.report_page.words import radians
 
 COLOUR_MAP = "inferno"
 COLOUR_WORDS = "from black through violet and orange to pale yellow"
@@ -87,7 +87,7 @@ def colour_bar(limits: Limits) -> Markup:
     """Which colour is which phase, in radians."""
     ramp = np.arange(COLOURS, dtype=np.uint8)[None, :]
     low, high = limits
-    alt = f"Colour bar of the phase, {COLOUR_WORDS}: {number(low, 2)} rad to {number(high, 2)} rad."
+    alt = f"Colour bar of the phase, {COLOUR_WORDS}: {radians(low)} to {radians(high)}."
     bar = tag("img", src=data_uri("image/png", png(ramp)), alt=alt, width=COLOURS, height=1)
-    marks = (tag("span", f"{number(value, 2)} rad") for value in (low, (low + high) / 2, high))
+    marks = (tag("span", radians(value)) for value in (low, (low + high) / 2, high))
     return tag("div", bar, tag("div", *marks, class_="marks", aria_hidden="true"), class_="colour-bar")

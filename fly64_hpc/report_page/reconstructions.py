@@ -96,7 +96,7 @@ def _truth_words(truth: npt.NDArray[np.complex128]) -> str:
 
 def _span(image: npt.NDArray[np.complex128]) -> str:
     low, high = phase_limits([image])
-    return f"from {words.number(low, 2)} to {words.number(high, 2)} rad"
+    return f"from {words.radians(low)} to {words.radians(high)}"
 
 
 def _words(one: Pictured, method: str, image: npt.NDArray[np.complex128]) -> str:

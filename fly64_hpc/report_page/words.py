@@ -24,6 +24,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:,.{max(0, digits - 1 - magnitude)}f}".replace("-", "−")
 
 
+def radians(phase: float) -> str:
+    """A phase, to a hundredth of a radian."""
+    return f"{phase:.2f} rad".replace("-", "−")
+
+
 def dose(photons: float) -> str:
     """A dose in photons: `1,000`."""
     return f"{photons:,.0f}"
@@ -43,7 +48,7 @@ def duration(seconds: float | None) -> str:
     whole = round(seconds)
     for unit_s, unit, part_s, part in ((DAY_S, "d", HOUR_S, "h"), (HOUR_S, "h", MINUTE_S, "min"), (MINUTE_S, "min", 1, "s")):
         if whole >= unit_s:
-            return f"{whole // unit_s} {unit} {whole % unit_s // part_s} {part}"
+            return f"{whole // unit_s}\xa0{unit} {whole % unit_s // part_s}\xa0{part}"
     return f"{whole} s"
 
 
@@ -58,7 +63,7 @@ def size(size_bytes: float) -> str:
 
 def time(utc: str | None) -> str:
     """A recorded time, to the minute."""
-    return MISSING if utc is None else f"{utc[:10]} {utc[11:16]} UTC"
+    return MISSING if utc is None else f"{utc[:10]}\xa0{utc[11:16]}\xa0UTC"
 
 
 def count(how_many: int, one: str, several: str | None = None) -> str:
