@@ -11,8 +11,6 @@ from fly64_hpc.report_page.markup import Child, Markup, definitions, joined, par
 from fly64_hpc.report_page.tables import Column, downloads, sortable
 from fly64_hpc.submissions import Submission
 
-COMMAND_KEYS = ("command_line", "command", "argv")
-"""Where a submission's record may say which command made it."""
 DIGEST_CHARACTERS = 12
 
 
@@ -22,6 +20,7 @@ def provenance_section(facts: StudyFacts) -> Markup:
         "provenance",
         "Provenance",
         definitions(_pairs(facts)),
+        *(paragraph(warning, class_="open") for warning in facts.manifest.get("warnings") or ()),
         tag("h3", "Commands"),
         _commands(facts.view.submissions),
         tag("h3", "Digests"),
@@ -42,13 +41,20 @@ def _pairs(facts: StudyFacts) -> list[tuple[str, Child]]:
         ("code", _code(code)),
         ("environment", ", ".join(f"{name} {value}" for name, value in environment.items() if value is not None)),
         ("hosts", words.listed(hosts) or "none yet"),
-        ("devices", words.listed(devices) or "none yet"),
+        ("devices", words.listed([*devices, *_gpus(facts)]) or "none yet"),
         ("collected", words.time(collected) if collected else "never: the facts above are of this machine"),
         ("report made", f"{words.time(facts.made_utc)}, by version {code_facts()['version']}"),
     ]
     if facts.view.study.base_sha256:
         pairs.insert(1, ("object and probe sha256", tag("code", facts.view.study.base_sha256)))
     return pairs
+
+
+def _gpus(facts: StudyFacts) -> list[str]:
+    """The GPUs that the manifest names, each with its driver."""
+    made = [job.get("provenance") or {} for job in facts.manifest.get("jobs") or ()]
+    named = (f"{gpu}, driver {one['driver']}" if one.get("driver") else str(gpu) for one in made for gpu in one.get("gpus") or ())
+    return list(dict.fromkeys(named))
 
 
 def _code(code: dict[str, Any]) -> Child:
@@ -65,15 +71,22 @@ def _commands(submissions: Sequence[Submission]) -> Markup:
 
 
 def _command(submission: Submission) -> Markup:
-    fields = submission.model_dump()
-    recorded = next((fields[key] for key in COMMAND_KEYS if fields.get(key)), None)
-    text = shlex.join(recorded) if isinstance(recorded, list | tuple) else recorded
     filters = "; ".join(f"{name} {words.listed(map(str, values))}" for name, values in submission.filters.items() if values)
     asked = f"{words.count(len(submission.jobs), 'job')} to {submission.executor}" + (
         f", filtered by {filters}" if filters else ""
     )
     said = f"{words.time(submission.created_utc)}, {submission.origin} on {submission.submitter.host}: {asked}"
-    return joined(said, tag("pre", str(text), tabindex="0") if text else None)
+    command = recorded_command(submission.model_dump())
+    return joined(said, tag("pre", command, tabindex="0") if command else None)
+
+
+def recorded_command(submission: dict[str, Any]) -> str | None:
+    """The command line that a submission's record has, and the folder that it was typed in; None where it has none."""
+    made = submission.get("provenance") or {}
+    if not made.get("command"):
+        return None
+    folder = f"cd {shlex.quote(made['folder'])}\n" if made.get("folder") else ""
+    return folder + shlex.join(made["command"])
 
 
 def _digest_column(key: str, heading: str, digest: Any) -> Column[Job]:
