@@ -15,7 +15,7 @@ from matplotlib.image import imread, imsave
 
 from fly64_hpc import report
 
-SIZE_PX = 900, 1240
+SIZE_PX = 900, 1720
 DARK_FLAG = "--blink-settings=preferredColorScheme=0"
 
 

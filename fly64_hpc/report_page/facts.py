@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fly64_hpc.collector import JobView, StudyView, look
 from fly64_hpc.errors import StudyDirectoryError
@@ -13,6 +13,8 @@ from fly64_hpc.job_state import JobState
 from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.study import StudyDesign
 from fly64_hpc.submissions import DatasetJobRecord, read_dataset_job
+
+Thing = TypeVar("Thing")
 
 METHODS = {"network": "network alone", "refined": "refined"}
 """What makes an image of a scan, and how the report calls it."""
@@ -138,7 +140,7 @@ def attempt_seconds(attempt: AttemptRecord) -> float | None:
     return None if attempt.ended_utc is None else seconds_between(attempt.started_utc, attempt.ended_utc)
 
 
-def shown(things: Sequence[Any], most: int, what: str) -> tuple[Sequence[Any], str]:
+def shown(things: Sequence[Thing], most: int, what: str) -> tuple[Sequence[Thing], str]:
     """The first of several things, and the sentence that says that there are more; empty where all are shown."""
     if len(things) <= most:
         return things, ""
