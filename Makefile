@@ -7,7 +7,7 @@ ITERATIVE := $(VENV)/.iterative
 PTYCHI := ptychi==2.2.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install iterative demo test lint test-long test-real test-clients test-slurm test-all bench cluster-up cluster-down picture comparison-tables recipe-studies recipe-tables fault-table schema clean
+.PHONY: help install iterative demo test lint test-long test-real test-clients test-browser test-slurm test-all bench cluster-up cluster-down picture report-picture comparison-tables recipe-studies recipe-tables fault-table schema clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,7 +34,7 @@ lint: $(INSTALLED)  ## ruff and mypy
 iterative: $(ITERATIVE)  ## pty-chi beside it, for the iterative solvers
 
 test: lint  ## lint, unit tests, the smoke study, the fake Slurm (under 10 minutes)
-	$(BIN)/python -m pytest -m "not slurm and not real and not long and not clients"
+	$(BIN)/python -m pytest -m "not slurm and not real and not long and not clients and not browser"
 
 test-real: $(INSTALLED)  ## the measured scan, the siemens_star study and the full-size study
 	$(BIN)/python -m pytest -m real
@@ -45,10 +45,13 @@ test-long: $(INSTALLED)  ## the demo study and a ptychopinn job, with what they 
 test-clients: $(ITERATIVE)  ## pty-chi installed beside the pinned torch, and the tests of its adapter
 	$(BIN)/python -m pytest -m clients
 
+test-browser: $(INSTALLED)  ## the report in a real browser, where chromium is installed
+	$(BIN)/python -m pytest -m browser
+
 test-slurm: $(INSTALLED)  ## twenty-one faults and more on a real Slurm on this machine, brought up for it (root, Debian packages)
 	$(BIN)/python -m pytest -m slurm
 
-test-all: test test-long test-real test-clients test-slurm  ## every test target
+test-all: test test-long test-real test-clients test-browser test-slurm  ## every test target
 
 bench: $(INSTALLED)  ## what a 1,000-job study costs on the tests' Slurm (root, Debian packages)
 	$(BIN)/python benchmarks/thousand_jobs.py
@@ -61,6 +64,9 @@ cluster-down:  ## end it and remove its folder; the packages stay
 
 picture: $(INSTALLED)  ## draw docs/fly64_demo.png from outputs/fly64_demo/
 	$(BIN)/python docs/study_picture.py outputs/fly64_demo docs/fly64_demo.png
+
+report-picture: $(INSTALLED)  ## draw docs/report.png from outputs/fly64_demo/ (needs chromium)
+	$(BIN)/python docs/report_picture.py outputs/fly64_demo docs/report.png
 
 comparison-tables: $(INSTALLED)  ## write the tables of docs/comparison.md from the comparisons in outputs/
 	$(foreach study,fly64_demo siemens_star measured_scan,$(BIN)/python docs/comparison_tables.py outputs/$(study) docs/comparison.md &&) true

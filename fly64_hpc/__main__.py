@@ -16,6 +16,7 @@ VERBS = {
     "retry": "submit again what may succeed the next time",
     "evaluate": "score every trained network, alone and refined",
     "compare": "networks beside iterative solvers, as a table and a picture",
+    "report": "the study as one HTML file, to read and to send",
     "ingest": "a scan in another format -> a DATA-001 file",
 }
 

@@ -23,14 +23,17 @@ import numpy.typing as npt
 from ptycho_torch.atomic_files import replacing, sha256_file, sha256_json, write_json, write_text
 from ptycho_torch.errors import DataContractError
 from ptycho_torch.npz_archive import AnyArray, read_arrays, write_arrays
+from ptycho_torch.reconstruction_file import StoredReconstruction, read_reconstruction
 
 __all__ = [
     "DataContractError",
     "PtychoDataset",
+    "StoredReconstruction",
     "check_dataset",
     "check_grouping",
     "read_arrays",
     "read_dataset",
+    "read_reconstruction",
     "replacing",
     "sha256_file",
     "sha256_json",

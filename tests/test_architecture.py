@@ -11,7 +11,21 @@ TORCH_FREE = ("config", "npz_contract")
 
 FLOORS = {
     "fly64_hpc": [
-        ["__main__", "submit", "prepare", "collect", "status", "retry", "ingest", "evaluate", "compare"],
+        ["__main__", "submit", "prepare", "collect", "status", "retry", "ingest", "evaluate", "compare", "report"],
+        ["report_page.page"],
+        [
+            "report_page.summary",
+            "report_page.failures",
+            "report_page.conditions",
+            "report_page.reconstructions",
+            "report_page.curves",
+            "report_page.compared",
+            "report_page.costs",
+            "report_page.provenance",
+            "report_page.files",
+        ],
+        ["report_page.facts", "report_page.tables", "report_page.charts", "report_page.pictures"],
+        ["report_page.markup", "report_page.words"],
         ["study_schema", "local_supervisor", "slurm_task"],
         ["collector_job"],
         ["command_line", "watching", "plan", "retrying", "comparison_figure"],
@@ -60,7 +74,6 @@ FLOORS = {
         ["reassembly", "backprojection_unet", "canvas_unet", "ptychopinn_cnn"],
         [
             "physics",
-            "fourier_ring",
             "similarity",
             "back_projection",
             "network_parts",
@@ -72,9 +85,11 @@ FLOORS = {
             "devices",
             "scan_positions",
         ],
-        ["base_object", "objects", "probes", "params", "data_record", "alignment"],
+        ["base_object", "objects", "probes", "params", "data_record"],
         ["npz_contract"],
-        ["npz_archive", "config"],
+        ["reconstruction_file"],
+        ["npz_archive", "config", "fourier_ring"],
+        ["alignment"],
         ["atomic_files", "errors"],
     ],
 }
