@@ -33,7 +33,8 @@ def test_attempts_follow_each_other_in_one_file(tmp_path: Path) -> None:
     assert lines[3].endswith("attempt 2 INFO begins")
 
 
-def test_every_line_has_its_time_and_attempt_however_many_a_message_has(tmp_path: Path) -> None:
+def test_every_line_has_its_time_and_attempt_however_many_a_message_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logger, "propagate", False)  # pytest's own capture cannot be sent to another process with that name in it
     with logging_to(tmp_path / "train.log", 2):
         logger.warning("one\ntwo\r\nthree")
         try:
