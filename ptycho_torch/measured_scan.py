@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho_torch.atomic_files import sha256_file
-from ptycho_torch.config import PatchSize, Strict
 from ptycho_torch.errors import DataContractError
 from ptycho_torch.npz_archive import AnyArray, read_arrays
 from ptycho_torch.npz_contract import PtychoDataset, write_dataset
+from ptycho_torch.strict_model import PatchSize, Strict
 
 __all__ = ["IngestOptions", "IngestReport", "ingest"]
 

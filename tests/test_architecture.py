@@ -89,7 +89,8 @@ FLOORS = {
         ["npz_contract"],
         ["reconstruction_file"],
         ["npz_archive", "config", "fourier_ring"],
-        ["alignment"],
+        ["alignment", "training_config"],
+        ["strict_model"],
         ["atomic_files", "errors"],
     ],
 }
