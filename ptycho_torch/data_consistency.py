@@ -85,7 +85,7 @@ class Pull:
             probes, centers = scan.probes_of(rows), scan.centers[rows]
             far_fields = propagate(cut_patches(object_hw, centers, probes.shape[-1]) * probes)
             intensity = far_fields.real.square() + far_fields.imag.square()
-            weight = torch.rsqrt((intensity * (intensity + self._floor)).clamp_min(TINY))  # and |F| / √I is 1
+            weight = torch.rsqrt((intensity * (intensity + self._floor)).clamp_min(TINY))  # 1 / √I makes of F its phase
             corrections = probes.conj() * back_propagate(far_fields * ((scan.counts[rows] - intensity) * weight))
             residual += add_patches(corrections, centers, (object_hw.shape[0], object_hw.shape[1]))
         return residual

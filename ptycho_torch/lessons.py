@@ -7,7 +7,7 @@ some patterns are its loss.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from typing import Protocol
 
@@ -138,10 +138,13 @@ class CanvasLesson:
     batch_size: int
     exposures: int
     part: Callable[[int], Exercise]
-    """The exercise of a number, the same whenever it is asked for."""
+    """The exercise of a number; made when first asked for, so that whoever asks a training to stop waits for one at most, and
+    kept."""
     validates: bool = True
     """Whether a strip of the scan and one more exercise are kept out for validation."""
-    _made: dict[int, Exercise] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.part = cache(self.part)
 
     @cached_property
     def _rows(self) -> tuple[Tensor, Tensor]:
@@ -150,12 +153,6 @@ class CanvasLesson:
             learning, validating = _parted_rows(self.scan, self.job)
             return learning.to(device), validating.to(device)
         return torch.arange(len(self.scan), device=device), torch.empty(0, dtype=torch.int64, device=device)
-
-    def _exercise(self, number: int) -> Exercise:
-        """Made when first looked at, so that whoever asks a training to stop waits for one of them at most."""
-        if number not in self._made:
-            self._made[number] = self.part(number)
-        return self._made[number]
 
     def batches(self, epoch: int) -> Sequence[Tensor]:
         """Training rows (b,), drawn for each step: those whose held-out photons are its loss."""
@@ -166,13 +163,13 @@ class CanvasLesson:
     def loss(self, rows: Tensor, seed: int) -> Tensor:
         """The deviance of held-out photons of some patterns, for one of the exposures looked at from one side."""
         draw = np.random.default_rng(seed)
-        exercise = self._exercise(int(draw.integers(self.exposures)))
+        exercise = self.part(int(draw.integers(self.exposures)))
         turn = int(draw.integers(N_TURNS)) if self.job.training.augment else 0
         return scan_deviance(self.learner(exercise.sight, turn), exercise.held, rows)
 
     def validation_loss(self) -> float:
         """The deviance of held-out photons of the strip that was kept out, for an exposure that no step sees."""
-        exercise = self._exercise(self.exposures)
+        exercise = self.part(self.exposures)
         with torch.no_grad():
             return object_deviance(self.learner(exercise.sight), exercise.held.take(self._rows[1]))
 
