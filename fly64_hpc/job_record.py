@@ -87,6 +87,11 @@ class AttemptRecord(Record):
     result: dict[str, Any] | None = None
     error: JobError | None = None
 
+    @property
+    def elapsed_s(self) -> float | None:
+        """How long it took; None where its end is not known."""
+        return None if self.ended_utc is None else seconds_between(self.started_utc, self.ended_utc)
+
 
 class DamagedRecord(BaseModel):
     """A record that is there and cannot be read."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from fly64_hpc.job_matrix import TrainingJob
 from fly64_hpc.job_paths import StudyPaths
-from fly64_hpc.job_record import AttemptRecord, JobSpec, bundle_of, now_utc, seconds_between
+from fly64_hpc.job_record import AttemptRecord, JobSpec, bundle_of, now_utc
 from fly64_hpc.job_state import JobState
 from fly64_hpc.outcome import Outcome
 from fly64_hpc.study_directory import SCHEMA_VERSION, StoredStudy
@@ -87,7 +87,7 @@ def _scheduler(job: TrainingJob, record: AttemptRecord | None, submission: Submi
     seen = record.scheduler if record else None
     task = submission.task(job.job_id) if submission else None
     part, index = task if task is not None else (None, None)
-    elapsed_s = seconds_between(record.started_utc, record.ended_utc) if record and record.ended_utc else None
+    elapsed_s = record.elapsed_s if record else None
     return {
         "executor": seen.executor if seen else submission.executor if submission else None,
         "job_id": seen.job_id if seen else part.scheduler_job_id if part else submission.scheduler_job_id if submission else None,

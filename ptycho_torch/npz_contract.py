@@ -23,9 +23,10 @@ import numpy.typing as npt
 from ptycho_torch.atomic_files import replacing, sha256_file, sha256_json, write_json, write_text
 from ptycho_torch.errors import DataContractError
 from ptycho_torch.npz_archive import AnyArray, read_arrays, write_arrays
-from ptycho_torch.reconstruction_file import StoredReconstruction, read_reconstruction
+from ptycho_torch.reconstruction_file import RECONSTRUCTION_NAME, StoredReconstruction, read_reconstruction
 
 __all__ = [
+    "RECONSTRUCTION_NAME",
     "DataContractError",
     "PtychoDataset",
     "StoredReconstruction",

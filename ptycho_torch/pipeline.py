@@ -27,6 +27,7 @@ from ptycho_torch.network_object import bounding_shape
 from ptycho_torch.npz_contract import read_dataset
 from ptycho_torch.overlap_views import current_view, make_view
 from ptycho_torch.reconstruction import reconstruct
+from ptycho_torch.reconstruction_file import RECONSTRUCTION_NAME
 from ptycho_torch.reconstruction_jobs import HalfFiles, evaluate_job, solve_job
 from ptycho_torch.simulation import current_dataset, make_dataset
 from ptycho_torch.trainer import Interrupted, Report, Surroundings, TrainingOutcome, train
@@ -48,8 +49,6 @@ __all__ = [
     "solve_job",
     "train_job",
 ]
-
-RECONSTRUCTION_NAME = "reconstruction.npz"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ptycho_torch.npz_archive import AnyArray, read_arrays
 
 Image = npt.NDArray[np.complex128]
 
+RECONSTRUCTION_NAME = "reconstruction.npz"
 METHODS = {"network": "object", "refined": "refined"}
 """What made an image, and the array that holds it."""
 

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from fly64_hpc.report_page import words
-from fly64_hpc.report_page.facts import StudyFacts, attempt_seconds
+from fly64_hpc.report_page.facts import StudyFacts
 from fly64_hpc.report_page.markup import Markup, paragraph, section
 from fly64_hpc.report_page.tables import Column, sortable
-from fly64_hpc.resources import time_limit_min
 from fly64_hpc.submissions import Submission
 
 
@@ -38,7 +37,8 @@ def costs_section(facts: StudyFacts) -> Markup:
         sum(getattr(one, name) for one in every) for name in ("asked_gpu_h", "used_gpu_h", "lost_gpu_h", "elapsed_h")
     )
     sentence = (
-        f"Asked for {_hours(asked)} GPU-hours, used {_hours(used)}, of these {_hours(lost)} in attempts that did not succeed."
+        f"Asked for {words.number(asked)} GPU-hours, used {words.number(used)}, "
+        f"of these {words.number(lost)} in attempts that did not succeed."
     )
     if not asked and not used:
         sentence = "No GPU was asked for by a scheduler, and none was used."
@@ -48,7 +48,7 @@ def costs_section(facts: StudyFacts) -> Markup:
 
 def _cost(facts: StudyFacts, submission: Submission) -> Cost:
     attempts = [one for job in facts.jobs for one in job.attempts if one.submission == submission.number]
-    hours = [((attempt_seconds(one) or 0.0) / 3600, one) for one in attempts]
+    hours = [((one.elapsed_s or 0.0) / 3600, one) for one in attempts]
     return Cost(
         submission,
         _asked_gpu_h(submission),
@@ -60,11 +60,7 @@ def _cost(facts: StudyFacts, submission: Submission) -> Cost:
 
 def _asked_gpu_h(submission: Submission) -> float:
     parts = [part for part in submission.parts if part.kind == "train" and part.state == "submitted"]
-    return sum(len(part.jobs) * part.resources.gpus_per_node * time_limit_min(part.resources.time) / 60 for part in parts)
-
-
-def _hours(hours: float) -> str:
-    return words.number(hours)
+    return sum(len(part.jobs) * part.resources.gpus_per_node * part.resources.time_limit_min / 60 for part in parts)
 
 
 _COLUMNS: list[Column[Cost]] = [
@@ -72,8 +68,8 @@ _COLUMNS: list[Column[Cost]] = [
     Column("created_utc", "when", lambda one: one.submission.created_utc, lambda one: words.time(one.submission.created_utc)),
     Column("executor", "executor", lambda one: one.submission.executor),
     Column("jobs", "jobs", lambda one: len(one.submission.jobs)),
-    Column("asked_gpu_h", "GPU-hours asked", lambda one: one.asked_gpu_h, lambda one: _hours(one.asked_gpu_h)),
-    Column("used_gpu_h", "GPU-hours used", lambda one: one.used_gpu_h, lambda one: _hours(one.used_gpu_h)),
-    Column("lost_gpu_h", "without success", lambda one: one.lost_gpu_h, lambda one: _hours(one.lost_gpu_h)),
+    Column("asked_gpu_h", "GPU-hours asked", lambda one: one.asked_gpu_h, lambda one: words.number(one.asked_gpu_h)),
+    Column("used_gpu_h", "GPU-hours used", lambda one: one.used_gpu_h, lambda one: words.number(one.used_gpu_h)),
+    Column("lost_gpu_h", "without success", lambda one: one.lost_gpu_h, lambda one: words.number(one.lost_gpu_h)),
     Column("elapsed_h", "time of all attempts", lambda one: one.elapsed_h, lambda one: words.duration(one.elapsed_h * 3600)),
 ]

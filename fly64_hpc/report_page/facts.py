@@ -8,17 +8,17 @@ from typing import Any, TypeVar
 from fly64_hpc.collector import JobView, StudyView, look
 from fly64_hpc.errors import StudyDirectoryError
 from fly64_hpc.job_paths import StudyPaths
-from fly64_hpc.job_record import AttemptRecord, now_utc, read_attempt, read_json, seconds_between
+from fly64_hpc.job_record import AttemptRecord, now_utc, read_attempt, read_json
 from fly64_hpc.job_state import JobState
 from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.study import StudyDesign
 from fly64_hpc.submissions import DatasetJobRecord, read_dataset_job
+from ptycho_torch.npz_contract import RECONSTRUCTION_NAME
 
 Thing = TypeVar("Thing")
 
 METHODS = {"network": "network alone", "refined": "refined"}
 """What makes an image of a scan, and how the report calls it."""
-RECONSTRUCTION_NAME = "reconstruction.npz"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Job:
     @property
     def elapsed_s(self) -> float | None:
         """Seconds of all its attempts that have ended."""
-        times = [seconds for attempt in self.attempts if (seconds := attempt_seconds(attempt)) is not None]
+        times = [attempt.elapsed_s for attempt in self.attempts if attempt.elapsed_s is not None]
         return sum(times) if times else None
 
     @property
@@ -133,11 +133,6 @@ def gather(paths: StudyPaths, calls: SlurmCalls | None = None) -> StudyFacts:
     records = {submission.number: read_dataset_job(paths, submission.number) for submission in view.submissions}
     made = {number: record for number, record in records.items() if record is not None}
     return StudyFacts(view, jobs, _manifest(paths), made, now_utc())
-
-
-def attempt_seconds(attempt: AttemptRecord) -> float | None:
-    """How long an attempt took; None where its end is not known."""
-    return None if attempt.ended_utc is None else seconds_between(attempt.started_utc, attempt.ended_utc)
 
 
 def shown(things: Sequence[Thing], most: int, what: str) -> tuple[Sequence[Thing], str]:

@@ -7,7 +7,7 @@ from fly64_hpc.job_state import JobState
 from fly64_hpc.outcome import Outcome
 from fly64_hpc.report_page import words
 from fly64_hpc.report_page.facts import Job, StudyFacts
-from fly64_hpc.report_page.markup import Markup, joined, paragraph, section, tag
+from fly64_hpc.report_page.markup import Markup, paragraph, section, tag
 
 MOST_JOBS_NAMED = 12
 
@@ -38,9 +38,8 @@ def failures(facts: StudyFacts) -> list[Failure]:
     return roots + sorted((_own_failure(facts, jobs) for jobs in grouped.values()), key=lambda one: -len(one.jobs))
 
 
-def failures_section(facts: StudyFacts) -> Markup:
+def failures_section(facts: StudyFacts, found: list[Failure]) -> Markup:
     """Causes with their consequences, views that could not be made, and what could not be asked."""
-    found = failures(facts)
     parts = [_block(one) for one in found]
     parts += [_skipped(view["view"], view["dose"], view["reason"]) for view in facts.view.skipped_views]
     parts += [paragraph("The scheduler could not be asked: ", problem) for problem in facts.view.problems]
@@ -104,4 +103,4 @@ def _block(failure: Failure) -> Markup:
 
 def _skipped(view: str, dose: float, reason: str) -> Markup:
     title = f"View {view} at {words.dose_in_words(dose)} could not be made"
-    return tag("article", tag("h3", title), joined(paragraph(reason)), class_="failure skipped")
+    return tag("article", tag("h3", title), paragraph(reason), class_="failure skipped")

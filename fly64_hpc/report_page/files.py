@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fly64_hpc.report_page import words
-from fly64_hpc.report_page.facts import RECONSTRUCTION_NAME, StudyFacts, shown
+from fly64_hpc.report_page.facts import StudyFacts, shown
 from fly64_hpc.report_page.markup import Markup, paragraph, section, tag
 from fly64_hpc.report_page.tables import Column, sortable
+from ptycho_torch.npz_contract import RECONSTRUCTION_NAME
 
 MOST_FILES = 300
 

@@ -11,7 +11,7 @@ from fly64_hpc.report_page.curves import losses_section, rings_section
 from fly64_hpc.report_page.facts import StudyFacts
 from fly64_hpc.report_page.failures import failures, failures_section
 from fly64_hpc.report_page.files import files_section
-from fly64_hpc.report_page.markup import Markup, joined, paragraph, tag
+from fly64_hpc.report_page.markup import Markup, paragraph, tag
 from fly64_hpc.report_page.provenance import provenance_section
 from fly64_hpc.report_page.reconstructions import pictured, reconstructions_section
 from fly64_hpc.report_page.summary import design, result, standing
@@ -33,7 +33,7 @@ def page(facts: StudyFacts) -> str:
         tag("meta", name="color-scheme", content="light dark"),
         tag("link", rel="icon", href="data:,"),
         tag("title", title),
-        tag("style", Markup(_asset("report.css"))),
+        tag("style", _asset("report.css")),
     )
     body = tag(
         "body",
@@ -43,15 +43,15 @@ def page(facts: StudyFacts) -> str:
         tag("main", *sections, id="main", tabindex="-1"),
         tag("footer", paragraph(f"Made by fly64-hpc on {words.time(facts.made_utc)}. This file needs no network and no server.")),
         tag("p", "", id="said", class_="unseen", role="status"),
-        tag("script", Markup(_asset("report.js"))),
+        tag("script", _asset("report.js")),
     )
     return "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"
 
 
 def _sections(facts: StudyFacts) -> list[Markup]:
     found, note = pictured(facts)
-    failed = failures_section(facts)
-    went_wrong = bool(failures(facts))
+    went_wrong = failures(facts)
+    failed = failures_section(facts, went_wrong)
     every = [
         failed if went_wrong else None,
         result(facts),
@@ -88,5 +88,5 @@ def _contents(sections: list[Markup]) -> Markup:
     return tag("nav", tag("ul", *links), aria_label="Contents")
 
 
-def _asset(name: str) -> str:
-    return joined(Markup((files("fly64_hpc.report_page") / name).read_text()))
+def _asset(name: str) -> Markup:
+    return Markup((files("fly64_hpc.report_page") / name).read_text())

@@ -1,6 +1,7 @@
 """What the networks made of the unseen half, beside the truth, each with words for those who cannot see it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ from ptycho_torch.npz_contract import DataContractError, StoredReconstruction, r
 
 MOST_CONDITIONS = 18
 """Of which pictures are shown: three pictures each."""
+MAKERS = {"network": "network alone", "refined": "refined network"}
+"""Of an image, in the words that stand for it."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +29,12 @@ class Pictured:
 
 def pictured(facts: StudyFacts) -> tuple[list[Pictured], str]:
     """The conditions whose images can be shown, and a sentence on those that cannot: too many, or damaged."""
-    chosen, more = shown([one for one in facts.conditions if _first(one) is not None], MOST_CONDITIONS, "conditions")
+    firsts = [(one, *first) for one in facts.conditions if (first := _first(one)) is not None]
+    chosen, more = shown(firsts, MOST_CONDITIONS, "conditions")
     found, damaged = [], []
-    for condition in chosen:
-        job = _first(condition)
-        assert job is not None
-        assert job.reconstruction is not None
+    for condition, job, file in chosen:
         try:
-            found.append(Pictured(condition, job, read_reconstruction(job.reconstruction)))
+            found.append(Pictured(condition, job, read_reconstruction(file)))
         except DataContractError as error:
             damaged.append(f"{job.job_id} cannot be shown: {error}")
     return found, " ".join([*([more] if more else []), *damaged])
@@ -61,8 +62,8 @@ def reconstructions_section(facts: StudyFacts, found: list[Pictured], note: str)
     )
 
 
-def _first(condition: Condition) -> Job | None:
-    return next((job for job in condition.jobs if job.reconstruction is not None), None)
+def _first(condition: Condition) -> tuple[Job, Path] | None:
+    return next(((job, file) for job in condition.jobs if (file := job.reconstruction) is not None), None)
 
 
 def _row(one: Pictured, limits: Limits) -> Markup:
@@ -70,13 +71,8 @@ def _row(one: Pictured, limits: Limits) -> Markup:
     place = f"{words.dose_in_words(one.condition.dose_photons)}, view {one.condition.view}"
     panels = [] if truth is None else [_panel("truth", "", phase_picture(truth, limits, _truth_words(truth)))]
     for method, image in one.images.images.items():
-        error = _error(one.job, method)
-        alt = (
-            f"Phase by the {METHODS[method]}, {place}: {_words(one, method, image)}"
-            if method == "network"
-            else (f"Phase by the refined network, {place}: {_words(one, method, image)}")
-        )
-        panels.append(_panel(METHODS[method], error, phase_picture(image, limits, alt)))
+        alt = f"Phase by the {MAKERS[method]}, {place}: {_words(one, method, image)}"
+        panels.append(_panel(METHODS[method], _error(one.job, method), phase_picture(image, limits, alt)))
     return tag("div", tag("h3", place[0].upper() + place[1:]), tag("div", *panels, class_="beside"), class_="condition")
 
 
