@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from marked_tables import filled
+
 METHODS = {"network": "network", "refined": "network, refined", "flat": "flat (O = 1)"}
 HEADINGS = (
     "photons", "view", "method", "NMSE", "phase MAE [rad]", "phase SSIM", "FRC crossing", "phase PSNR [dB]",
@@ -67,10 +69,8 @@ def _shown(row: dict[str, str], name: str, form: str) -> str:
 def main(study_dir: Path, page: Path) -> None:
     """Put the study's table between its marks in the page."""
     mark = begin(study_dir.name)
-    before, found, rest = page.read_text().partition(mark)
-    _, _, after = rest.partition(END)
-    assert found, f"{page} has no place for {study_dir.name}"
-    page.write_text(f"{before}{mark}\n\n{table(study_dir / 'comparison' / 'comparison.csv')}\n\n{END}{after}")
+    assert mark in page.read_text(), f"{page} has no place for {study_dir.name}"
+    page.write_text(filled(page.read_text(), mark, END, table(study_dir / "comparison" / "comparison.csv")))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from marked_tables import filled
+
 BEGIN, END = "<!-- table: made by docs/fault_table.py from `make test-slurm` -->", "<!-- end of the table -->"
 
 
@@ -35,9 +37,7 @@ def _escaped(text: str) -> str:
 
 def main(folder: Path, page: Path) -> None:
     """Put the table between its two marks in the page."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n\n{table(folder)}\n\n{END}{after}")
+    page.write_text(filled(page.read_text(), BEGIN, END, table(folder)))
 
 
 if __name__ == "__main__":

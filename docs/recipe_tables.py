@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from marked_tables import filled
 from recipe_studies import ABLATION
 
 END = "<!-- end of the table -->"
@@ -87,9 +88,7 @@ def _training_s(study_dir: Path, dose: float, view: str) -> float:
 def put(page: Path, name: str, table: str) -> None:
     """Put a table between its marks in a page, where it has them."""
     mark = f"<!-- table of {name}: made by docs/recipe_tables.py -->"
-    before, found, rest = page.read_text().partition(mark)
-    if found:
-        page.write_text(f"{before}{mark}\n\n{table}\n\n{END}{rest.partition(END)[2]}")
+    page.write_text(filled(page.read_text(), mark, END, table))
 
 
 def main(outputs: Path) -> None:

@@ -1,9 +1,11 @@
-"""Writes the tables of docs/reference.md from the models that check a study's YAML: `make reference`."""
+"""Writes the tables of docs/reference.md from the models that check a study's YAML: `make schema`."""
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from marked_tables import filled
 
 from fly64_hpc.study_schema import study_schema
 
@@ -81,12 +83,11 @@ def _shown(default: Any) -> str:
 
 def page_of(text: str) -> str:
     """The page with its tables made anew."""
-    before, mark, rest = text.partition(MARK)
     parts = []
     for path, section in sections():
         words = " ".join(section.get("description", "").split())
         parts.append(f"### `{path}`\n\n{words}\n\n{table(section)}" if path else table(section))
-    return "\n\n".join((before + mark, *parts, END + rest.partition(END)[2]))
+    return filled(text, MARK, END, "\n\n".join(parts))
 
 
 if __name__ == "__main__":

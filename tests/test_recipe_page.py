@@ -3,7 +3,6 @@
 import json
 import re
 import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,7 @@ FIGURES = re.compile(r"\d\.\d{3}( \[.*\])? / \d\.\d{4}( \[.*\])?")
 
 @pytest.fixture(scope="module")
 def scripts() -> dict[str, Any]:
-    sys.path.insert(0, str(REPOSITORY / "docs"))
-    try:
-        return runpy.run_path(str(REPOSITORY / "docs" / "recipe_tables.py"))
-    finally:
-        sys.path.pop(0)
+    return runpy.run_path(str(REPOSITORY / "docs" / "recipe_tables.py"))
 
 
 def lines_of(page: Path, name: str) -> list[list[str]]:
