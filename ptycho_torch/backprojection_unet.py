@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ptycho_torch.back_projection import back_project
-from ptycho_torch.network_parts import Precision, pad_to_window
+from ptycho_torch.network_parts import pad_to_window
+from ptycho_torch.precision import Precision
 from ptycho_torch.reassembly import GroupCanvas
 from ptycho_torch.symmetries import turned, turned_back
 from ptycho_torch.unet import UNet

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ptycho_torch.network_parts import Precision
+from ptycho_torch.precision import Precision
 from ptycho_torch.symmetries import N_TURNS, turned, turned_back
 from ptycho_torch.unet import UNet
 

@@ -26,6 +26,7 @@ from ptycho_torch.measured_scan import IngestOptions, ingest
 from ptycho_torch.network_object import bounding_shape
 from ptycho_torch.npz_contract import read_dataset
 from ptycho_torch.overlap_views import current_view, make_view
+from ptycho_torch.precision import precision_on
 from ptycho_torch.reconstruction import reconstruct
 from ptycho_torch.reconstruction_file import RECONSTRUCTION_NAME
 from ptycho_torch.reconstruction_jobs import HalfFiles, evaluate_job, solve_job
@@ -140,7 +141,8 @@ def train_job(
         bundle = write_bundle(files.folder, outcome.best_weights, bundle_facts(job))
         report({"event": "evaluating"})
         metrics = _evaluate(job, files, test_scan)
-        return _result(outcome, bundle, metrics) | {"device": str(device), "warnings": [*warnings, *outcome.warnings]}
+        where = {"device": str(device), "precision": precision_on(device, job.training.precision)}
+        return _result(outcome, bundle, metrics) | where | {"warnings": [*warnings, *outcome.warnings]}
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ptycho_torch.network_parts import Precision, glorot_, in_precision, pad_to_window
+from ptycho_torch.network_parts import glorot_, pad_to_window
+from ptycho_torch.precision import Precision, in_precision
 
 BOTTLENECK_PX = 8
 NARROWEST = {32: 64, 64: 32, 128: 16, 256: 8}

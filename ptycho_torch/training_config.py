@@ -79,9 +79,10 @@ class TrainingConfig(Strict):
     """Null trains no second network; refinement is then data-consistency steps alone."""
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.125
     """Share of the training half, a strip at its far end, kept for choosing the best weights."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the convolutions; `bfloat16` halves the time on a CPU with AMX or a GPU with tensor cores. Physics and the last layer of
-    a U-Net stay in float32."""
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Of the convolutions; `bfloat16` halves the time on a CPU with AMX or AVX-512 BF16 or a GPU with tensor cores, and takes ten
+    times as long on a CPU without; `auto` takes it where the hardware has it. Physics and the last layer of a U-Net stay in
+    float32."""
     deterministic: bool = True
     """The same seed gives the same bytes on the same machine, device and number of threads."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ptycho_torch.network_parts import Precision, glorot_, in_precision
+from ptycho_torch.network_parts import glorot_
+from ptycho_torch.precision import Precision, in_precision
 
 
 class ResidualBlock(nn.Module):

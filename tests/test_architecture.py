@@ -77,6 +77,7 @@ FLOORS = {
             "similarity",
             "back_projection",
             "network_parts",
+            "precision",
             "unet",
             "symmetries",
             "overlap_metrics",
