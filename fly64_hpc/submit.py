@@ -24,12 +24,14 @@ from fly64_hpc.command_line import (
 from fly64_hpc.dataset_job import have_data, write_jobs
 from fly64_hpc.datasets import Condition, ExternalRoots, JobData, PreparedData
 from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, RequestError, SchedulerError, StudyChangedError
+from fly64_hpc.frozen_code import freeze
 from fly64_hpc.handing_over import Submitter, study_scratch, to_this_machine, to_this_process
 from fly64_hpc.job_matrix import JobFilter, TrainingJob, job_matrix, select
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import bundle_of, read_skipped_conditions
 from fly64_hpc.job_state import JobState
 from fly64_hpc.plan import plan, plan_lines
+from fly64_hpc.provenance import submission_provenance
 from fly64_hpc.slurm.calls import SlurmCalls, slurm_is_here
 from fly64_hpc.study_directory import holds_work, refuse_other_version, write_study
 from fly64_hpc.study_loading import LoadedStudy
@@ -140,6 +142,8 @@ class _Request:
             filters=self.selection.as_dict(),
             resources=self.loaded.design.resources,
             scratch=study_scratch(self.paths, self.loaded.design.study, self.loaded.sha256),
+            code=freeze(self.paths),
+            provenance=submission_provenance(self.paths, self.loaded),
         )
 
     def _say_todo(self, todo: Sequence[TrainingJob], able: Sequence[TrainingJob]) -> None:

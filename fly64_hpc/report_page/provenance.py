@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from fly64_hpc.manifest import code_facts, environment_facts
+from fly64_hpc.provenance import code_facts, environment_facts
 from fly64_hpc.report_page import words
 from fly64_hpc.report_page.facts import Job, StudyFacts
 from fly64_hpc.report_page.markup import Child, Markup, definitions, joined, paragraph, section, tag
