@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from fly64_hpc import datasets
@@ -33,6 +34,7 @@ from fly64_hpc.job_state import JobState
 from fly64_hpc.plan import plan, plan_lines
 from fly64_hpc.provenance import submission_provenance
 from fly64_hpc.slurm.calls import SlurmCalls, slurm_is_here
+from fly64_hpc.study import IterativeStudy
 from fly64_hpc.study_directory import holds_work, refuse_other_version, write_study
 from fly64_hpc.study_loading import LoadedStudy
 from fly64_hpc.submissions import ExecutorName, Submission, new_submission, submitting
@@ -68,6 +70,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser().parse_args(argv)
     output, calls = Output(arguments.json), SlurmCalls()
     loaded = loaded_phase(arguments)
+    _refuse_absent_tensorboard(loaded)
     selection = job_filter(arguments)
     jobs = select(job_matrix(loaded.design), selection)
     paths = new_study_paths(arguments, loaded)
@@ -218,6 +221,15 @@ def _refuse_other_version(paths: StudyPaths, loaded: LoadedStudy, calls: SlurmCa
     except StudyChangedError:
         if holds_work(paths) or look(paths, calls).is_live():
             raise
+
+
+def _refuse_absent_tensorboard(loaded: LoadedStudy) -> None:
+    """Curves that nobody could write are missed after the training only; a Phase F has none."""
+    if loaded.design.training.tensorboard and not isinstance(loaded.design, IterativeStudy) and find_spec("tensorboard") is None:
+        raise RequestError(
+            "training.tensorboard is true, but this Python has no package tensorboard.",
+            hint=f"Install it: {sys.executable} -m pip install tensorboard (or '.[tensorboard]' in a checkout).",
+        )
 
 
 def _refuse_unwritable(paths: StudyPaths) -> None:

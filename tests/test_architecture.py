@@ -72,7 +72,7 @@ FLOORS = {
         ["network_object"],
         ["canvas_sight"],
         ["data_consistency", "bundle"],
-        ["held_out", "model", "training_log"],
+        ["held_out", "model", "training_log", "tensorboard_events"],
         ["dataset", "evaluation", "losses", "checkpoints", "simulation", "measured_scan", "overlap_views"],
         ["reassembly", "backprojection_unet", "canvas_unet", "ptychopinn_cnn"],
         [
