@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,9 @@ def test_it_is_no_part_of_what_a_job_is() -> None:
 
 
 def test_where_the_package_is_absent_the_request_is_refused_with_the_command(tmp_path: Path) -> None:
-    absent = "import importlib.util as u, sys; f = u.find_spec; u.find_spec = lambda n, *a: None if n == 'tensorboard' else f(n, *a)"
+    absent = (
+        "import importlib.util as u, sys; f = u.find_spec; u.find_spec = lambda n, *a: None if n == 'tensorboard' else f(n, *a)"
+    )
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(absent)
     place = Workplace(tmp_path / "work", {"PYTHONPATH": f"{tmp_path / 'site'}:{':'.join(filter(None, sys.path))}"})
@@ -60,7 +61,7 @@ def test_a_folder_that_cannot_be_written_costs_a_warning_and_no_training(
 
 
 @pytest.fixture
-def read() -> Iterator[Any]:
+def read() -> Any:
     """Reads a folder as TensorBoard does: tag to the steps and values of its curve."""
     accumulator = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator", reason="the package tensorboard is not installed"
@@ -72,7 +73,7 @@ def read() -> Iterator[Any]:
         tags = events.Tags()["scalars"]
         return {tag: [(one.step, round(one.value, 5)) for one in events.Scalars(tag)] for tag in tags}
 
-    yield curves
+    return curves
 
 
 def test_the_curves_are_those_of_the_history_and_a_resumed_training_goes_on_with_them(tmp_path: Path, read: Any) -> None:
