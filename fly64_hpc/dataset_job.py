@@ -7,6 +7,7 @@ from fly64_hpc import datasets
 from fly64_hpc.datasets import JobData, PreparedData, Say
 from fly64_hpc.errors import StudyDirectoryError
 from fly64_hpc.file_lock import locked
+from fly64_hpc.frozen_code import require_code
 from fly64_hpc.job_matrix import TrainingJob, job_config, job_matrix
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import JobSpec, file_digest, read_record
@@ -21,6 +22,7 @@ def run_dataset_job(paths: StudyPaths, submission: Submission, say: Say) -> bool
     record = DatasetJobRecord(state="running", process=this_process())
     record.write(paths.dataset_job(submission.number))
     try:
+        require_code(paths, submission.code)
         study = read_study(paths)
         jobs = [job for job in job_matrix(study.design) if job.job_id in submission.jobs]
         with _one_maker(paths):

@@ -7,6 +7,7 @@ PtychoError
     SchedulerError         the scheduler is absent or does not answer
       RefusedError         it answered, and refused
   StudyDirectoryError      a file in the study directory that is missing or damaged
+    CodeChangedError       a node would run other code than that of its submission
 """
 
 from ptycho_torch.config import PtychoError
@@ -38,3 +39,7 @@ class RefusedError(SchedulerError):
 
 class StudyDirectoryError(PtychoError):
     """A file in the study directory is missing or damaged."""
+
+
+class CodeChangedError(StudyDirectoryError):
+    """A node would run other code than the submission was made with."""

@@ -20,7 +20,7 @@ from fly64_hpc.job_matrix import select
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import AttemptRecord, JobSpec, now_utc
 from fly64_hpc.job_state import JobState
-from fly64_hpc.manifest import code_facts
+from fly64_hpc.provenance import code_facts
 from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.train_task import checked_file
 from ptycho_torch.config import JobConfig, PtychoError

@@ -124,6 +124,15 @@ class StudyPaths:
         return self.submissions / f"{number:04d}.data.json"
 
     @property
+    def code(self) -> Path:
+        """The folder of the code that submissions were made with."""
+        return self.home / "code"
+
+    def frozen_code(self, sha256: str) -> Path:
+        """The archive of one version of the code."""
+        return self.code / f"{sha256}.zip"
+
+    @property
     def data(self) -> Path:
         """The folder of all datasets."""
         return self.home / "data"

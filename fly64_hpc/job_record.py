@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fly64_hpc.errors import StudyDirectoryError
 from fly64_hpc.job_paths import JobPaths
 from fly64_hpc.process_identity import ProcessIdentity
+from fly64_hpc.provenance import AttemptProvenance
 from ptycho_torch.config import JobConfig, SolverJobConfig
 from ptycho_torch.npz_contract import sha256_file, write_json
 
@@ -46,6 +47,13 @@ class JobSpec(Record):
     train_data: DataFile
     test_data: DataFile
 
+    @property
+    def seeds(self) -> dict[str, int]:
+        """What decides all that the job draws."""
+        if isinstance(self.config, SolverJobConfig):
+            return {"solver": self.config.seed}
+        return {"training": self.config.training_seed, "grouping": self.config.grouping_seed}
+
 
 class SchedulerIds(Record):
     """Who ran an attempt, as the node saw it."""
@@ -76,6 +84,8 @@ class AttemptRecord(Record):
     config_sha256: str
     process: ProcessIdentity
     scheduler: SchedulerIds
+    provenance: AttemptProvenance | None = None
+    """What it was made with; None in records of older versions."""
     started_utc: Time
     ended_utc: Time | None = None
     first_step: int | None = None

@@ -1,19 +1,18 @@
 """training_manifest.json: the whole matrix, each job's state with its reason, result and error."""
 
-import functools
-import platform
-import subprocess
 from collections import Counter
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fly64_hpc.frozen_code import own_sha256
 from fly64_hpc.job_matrix import TrainingJob
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import AttemptRecord, JobSpec, bundle_of, now_utc
 from fly64_hpc.job_state import JobState
 from fly64_hpc.outcome import Outcome
+from fly64_hpc.provenance import code_facts, environment_facts
 from fly64_hpc.study_directory import SCHEMA_VERSION, StoredStudy
 from fly64_hpc.submissions import Submission
 
@@ -37,7 +36,7 @@ def manifest(
         "study_sha256": study.sha256,
         "created_utc": created_utc or now,
         "updated_utc": now,
-        "code": code_facts(),
+        "code": _collecting_code(submissions),
         "environment": environment_facts(),
         "filters": submissions[-1].filters if submissions else {"dose": [], "view": [], "gridsize": []},
         "counts": {state.value: counts[state.value] for state in JobState},
@@ -78,6 +77,7 @@ def job_entry(
         "config_sha256": spec.config_sha256 if spec else None,
         "seed": job.seed,
         "scheduler": _scheduler(job, record, submission, attempts),
+        "provenance": asdict(record.provenance) if record and record.provenance else None,
         "result": _result(paths, bundle_of(own, record), record) if succeeded and record else None,
         "error": outcome.error.model_dump() if outcome.error else None,
     }
@@ -108,36 +108,10 @@ def _result(paths: StudyPaths, bundle: Path, record: AttemptRecord) -> dict[str,
     return {key: result.get(key) for key in RESULT_KEYS} | {"bundle_path": paths.inside(bundle)}
 
 
-@functools.cache
-def code_facts() -> dict[str, Any]:
-    """The version of this program, and the commit where it runs from a checkout."""
-    folder = Path(__file__).resolve().parent
-    is_tracked = _git(folder, "ls-files", "--error-unmatch", Path(__file__).name) is not None
-    sha = _git(folder, "rev-parse", "HEAD") if is_tracked else None
-    return {
-        "version": _version("fly64-hpc"),
-        "git_sha": sha,
-        "dirty": None if sha is None else bool(_git(folder, "status", "--porcelain")),
-    }
-
-
-@functools.cache
-def environment_facts() -> dict[str, Any]:
-    """The versions of Python and of the packages that matter, read without importing them."""
-    packages = {name: _version(name) for name in ("torch", "numpy", "submitit")}
-    return {"python": platform.python_version(), **packages, "platform": platform.platform()}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        answer = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()
+def _collecting_code(submissions: Sequence[Submission]) -> dict[str, Any]:
+    """The program that collects; frozen code has no checkout of its own, but its submission says where it came from."""
+    own = code_facts()
+    known = [made for made in submissions if made.provenance is not None] if own["git_sha"] is None else []
+    frozen = own_sha256() if known else None
+    came_from = [asdict(made.provenance.code) for made in known if made.provenance is not None and made.code == frozen]
+    return {key: came_from[-1][key] for key in own} if came_from else own

@@ -2,9 +2,9 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
+from fly64_hpc.frozen_code import own_sha256
 from fly64_hpc.job_matrix import TrainingJob
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.slurm.calls import SlurmCalls
@@ -55,7 +55,7 @@ def _scripts(
     submission = with_parts(submission, requests, SlurmCalls(), makes_data=makes_data)
     for index, part in enumerate(submission.parts):
         command = shlex.join(["sbatch", "--parsable", *command_line(submission, part, script_path(submission, index))])
-        yield command, render_script(paths.root, Path(submission.scratch), submission.number, index, part)
+        yield command, render_script(paths, submission, index)
 
 
 def planned_submission(paths: StudyPaths, loaded: LoadedStudy, jobs: Sequence[str]) -> Submission:
@@ -67,6 +67,7 @@ def planned_submission(paths: StudyPaths, loaded: LoadedStudy, jobs: Sequence[st
         filters={},
         resources=loaded.design.resources,
         scratch=paths.scratch(loaded.design.study, loaded.sha256),
+        code=own_sha256(),
     )
 
 

@@ -1,4 +1,4 @@
-"""A round of retries: what is to be tried again by its cause, handed to the executor that had it."""
+"""A round of retries: what is to be tried again by its cause, handed to the executor that had it, with the code that it had."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +11,7 @@ from fly64_hpc.errors import RefusedError
 from fly64_hpc.handing_over import Submitter, to_this_machine, to_this_process
 from fly64_hpc.job_state import JobState
 from fly64_hpc.outcome import is_earlier
+from fly64_hpc.provenance import SubmissionProvenance, submission_provenance
 from fly64_hpc.resources import Resources
 from fly64_hpc.retry_policy import Decision, Failure, decide, retries_so_far
 from fly64_hpc.submissions import ExecutorName, Submission, new_submission
@@ -67,52 +68,62 @@ def retry_round(submitter: Submitter, view: StudyView, chosen: Sequence[Decision
     """
     again = [decision for decision in chosen if decision.again]
     newest = {job.job.job_id: job.submission for job in view.jobs if job.submission is not None}
-    by_executor: dict[ExecutorName, list[Decision]] = {}
+    alike: dict[tuple[ExecutorName, str | None], list[Decision]] = {}
     for decision in again:
-        by_executor.setdefault(newest[decision.job_id].executor, []).append(decision)
-    for executor, own in by_executor.items():
-        _hand_over(submitter, view, executor, own)
+        before = newest[decision.job_id]
+        alike.setdefault((before.executor, before.code), []).append(decision)
+    for own in alike.values():
+        _hand_over(submitter, view, newest[own[0].job_id], own)
 
 
-def _hand_over(submitter: Submitter, view: StudyView, executor: ExecutorName, again: Sequence[Decision]) -> None:
-    if executor == "slurm":
-        _to_slurm(submitter, view, again)
+def _hand_over(submitter: Submitter, view: StudyView, before: Submission, again: Sequence[Decision]) -> None:
+    if before.executor == "slurm":
+        _to_slurm(submitter, view, before, again)
         return
-    submission = _new_round(submitter, view, executor, again)
+    submission = _new_round(submitter, view, before, again)
     submission.write(submitter.paths.submission(submission.number))
-    hand = to_this_machine if executor == "local" else to_this_process
+    hand = to_this_machine if before.executor == "local" else to_this_process
     submitter.say(hand(submitter.paths, submission))
 
 
-def _new_round(submitter: Submitter, view: StudyView, executor: ExecutorName, again: Sequence[Decision]) -> Submission:
+def _new_round(submitter: Submitter, view: StudyView, before: Submission, again: Sequence[Decision]) -> Submission:
+    """A submission of what `before` had submitted, with its code: what is tried again is the same program."""
     last = view.submissions[-1]
     return new_submission(
         submitter.paths,
-        executor=executor,
+        executor=before.executor,
         jobs=[decision.job_id for decision in again],
         filters=last.filters,
         resources=view.study.design.resources,
         scratch=Path(last.scratch).parent,
         origin="retry",
         reasons={decision.job_id: decision.why for decision in again},
+        code=before.code,
+        provenance=_provenance(submitter, view, before),
     )
 
 
-def _to_slurm(submitter: Submitter, view: StudyView, again: Sequence[Decision]) -> None:
+def _provenance(submitter: Submitter, view: StudyView, before: Submission) -> SubmissionProvenance:
+    """Of this round; but the code is that of `before`."""
+    made = submission_provenance(submitter.paths, view.study)
+    return made if before.provenance is None else replace(made, code=before.provenance.code)
+
+
+def _to_slurm(submitter: Submitter, view: StudyView, before: Submission, again: Sequence[Decision]) -> None:
     """Where no node is left once the bad ones are excluded, no more are excluded than the study does itself."""
     try:
-        _round_on_slurm(submitter, view, again)
+        _round_on_slurm(submitter, view, before, again)
     except RefusedError as error:
         exclude = view.study.design.resources.exclude
         if all(decision.resources.exclude == exclude for decision in again):
             raise
         submitter.say(f"{error.message}; trying without excluding nodes")
         anywhere = [replace(decision, resources=decision.resources.model_copy(update={"exclude": exclude})) for decision in again]
-        _round_on_slurm(submitter, view, anywhere)
+        _round_on_slurm(submitter, view, before, anywhere)
 
 
-def _round_on_slurm(submitter: Submitter, view: StudyView, again: Sequence[Decision]) -> None:
-    submission = _new_round(submitter, view, "slurm", again)
+def _round_on_slurm(submitter: Submitter, view: StudyView, before: Submission, again: Sequence[Decision]) -> None:
+    submission = _new_round(submitter, view, before, again)
     jobs = [job.job for job in view.jobs if job.job.job_id in submission.jobs]
     makes_data = not all(have_data(view.paths, view.study, job, from_outside=True) for job in jobs)
     requests = [(decision.job_id, decision.resources) for decision in again]

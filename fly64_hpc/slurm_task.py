@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from fly64_hpc.frozen_code import code_problem
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import AttemptRecord, read_record, read_skipped_conditions
 from fly64_hpc.stop_signals import TimeLimit
@@ -41,6 +42,8 @@ def main(arguments: list[str]) -> int:
         return EXIT_DONE if run_dataset_job(paths, submission, _say) else EXIT_FAILED
     from fly64_hpc.collector_job import run_collector_job
 
+    if problem := code_problem(paths, submission.code):
+        _say(f"{problem} This collector job goes on: it trains nothing")
     run_collector_job(paths, submission.number, int(arguments[2]), _say)
     return EXIT_DONE
 

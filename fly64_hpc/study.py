@@ -41,7 +41,7 @@ class StudyDesign(Strict):
     design: DesignConfig = DesignConfig()
     """The axes of the matrix."""
     training: TrainingConfig = TrainingConfig()
-    """The networks and their learning. Part of a job's identity, but for device and threads."""
+    """The networks and their learning. Part of a job's identity, but for device, threads and tensorboard."""
     iterative: IterativeConfig = IterativeConfig()
     """The solvers that networks are compared with. No part of the networks' identity."""
     resources: Resources = Resources()

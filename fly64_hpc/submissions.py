@@ -18,6 +18,7 @@ from fly64_hpc.errors import RequestError
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import Record, now_utc, read_record
 from fly64_hpc.process_identity import ProcessIdentity, this_process
+from fly64_hpc.provenance import SubmissionProvenance
 from fly64_hpc.resources import Resources
 
 ExecutorName = Literal["slurm", "local", "debug"]
@@ -65,6 +66,9 @@ class Submission(Record):
     resources: Resources
     scratch: str
     submitter: ProcessIdentity
+    code: str | None = None
+    """The sha256 of the frozen code that its nodes run; None where it was not frozen, as older versions did not."""
+    provenance: SubmissionProvenance | None = None
     scheduler_job_id: str | None = None
     """The supervisor's process id; the parts of a submission to Slurm have ids of their own."""
     parts: tuple[Part, ...] = ()
@@ -117,6 +121,8 @@ def new_submission(
     scratch: Path,
     origin: Literal["submit", "retry"] = "submit",
     reasons: dict[str, str] | None = None,
+    code: str | None = None,
+    provenance: SubmissionProvenance | None = None,
 ) -> Submission:
     """A submission with a number of its own; it is not yet on the disk."""
     number = next_number(paths)
@@ -132,6 +138,8 @@ def new_submission(
         resources=resources,
         scratch=str(submission_scratch(scratch, number)),
         submitter=this_process(),
+        code=code,
+        provenance=provenance,
         reasons=reasons or {},
     )
 

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from fly64_hpc import datasets
@@ -24,13 +25,16 @@ from fly64_hpc.command_line import (
 from fly64_hpc.dataset_job import have_data, write_jobs
 from fly64_hpc.datasets import Condition, ExternalRoots, JobData, PreparedData
 from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, RequestError, SchedulerError, StudyChangedError
+from fly64_hpc.frozen_code import freeze
 from fly64_hpc.handing_over import Submitter, study_scratch, to_this_machine, to_this_process
 from fly64_hpc.job_matrix import JobFilter, TrainingJob, job_matrix, select
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import bundle_of, read_skipped_conditions
 from fly64_hpc.job_state import JobState
 from fly64_hpc.plan import plan, plan_lines
+from fly64_hpc.provenance import submission_provenance
 from fly64_hpc.slurm.calls import SlurmCalls, slurm_is_here
+from fly64_hpc.study import IterativeStudy
 from fly64_hpc.study_directory import holds_work, refuse_other_version, write_study
 from fly64_hpc.study_loading import LoadedStudy
 from fly64_hpc.submissions import ExecutorName, Submission, new_submission, submitting
@@ -66,6 +70,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser().parse_args(argv)
     output, calls = Output(arguments.json), SlurmCalls()
     loaded = loaded_phase(arguments)
+    _refuse_absent_tensorboard(loaded)
     selection = job_filter(arguments)
     jobs = select(job_matrix(loaded.design), selection)
     paths = new_study_paths(arguments, loaded)
@@ -140,6 +145,8 @@ class _Request:
             filters=self.selection.as_dict(),
             resources=self.loaded.design.resources,
             scratch=study_scratch(self.paths, self.loaded.design.study, self.loaded.sha256),
+            code=freeze(self.paths),
+            provenance=submission_provenance(self.paths, self.loaded),
         )
 
     def _say_todo(self, todo: Sequence[TrainingJob], able: Sequence[TrainingJob]) -> None:
@@ -214,6 +221,15 @@ def _refuse_other_version(paths: StudyPaths, loaded: LoadedStudy, calls: SlurmCa
     except StudyChangedError:
         if holds_work(paths) or look(paths, calls).is_live():
             raise
+
+
+def _refuse_absent_tensorboard(loaded: LoadedStudy) -> None:
+    """Curves that nobody could write are missed after the training only; a Phase F has none."""
+    if loaded.design.training.tensorboard and not isinstance(loaded.design, IterativeStudy) and find_spec("tensorboard") is None:
+        raise RequestError(
+            "training.tensorboard is true, but this Python has no package tensorboard.",
+            hint=f"Install it: {sys.executable} -m pip install tensorboard (or '.[tensorboard]' in a checkout).",
+        )
 
 
 def _refuse_unwritable(paths: StudyPaths) -> None:

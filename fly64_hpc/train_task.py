@@ -25,6 +25,7 @@ from fly64_hpc.attempts import (
     remove_earlier_checkpoints,
 )
 from fly64_hpc.errors import StudyDirectoryError
+from fly64_hpc.frozen_code import require_code
 from fly64_hpc.job_paths import JobPaths, StudyPaths
 from fly64_hpc.job_record import (
     AttemptRecord,
@@ -37,8 +38,10 @@ from fly64_hpc.job_record import (
     read_record,
 )
 from fly64_hpc.process_identity import this_process
+from fly64_hpc.provenance import attempt_provenance
 from fly64_hpc.stop_signals import StopFlag, TimeLimit
 from fly64_hpc.study_directory import find_job
+from fly64_hpc.submissions import Submission
 from ptycho_torch.config import PtychoError, SolverJobConfig
 from ptycho_torch.npz_contract import sha256_file, write_text
 
@@ -63,27 +66,34 @@ def attempt_job(study_dir: str, job_id: str, limit: TimeLimit | None = None) -> 
     study = StudyPaths(Path(study_dir))
     paths = study.job(find_job(study, job_id))
     spec = read_record(paths.spec, JobSpec)
+    number = int(os.environ.get(SUBMISSION_VARIABLE, "0"))
+    code = submitted_code(study, number)
+    provenance = attempt_provenance(study, code, spec.seeds, (spec.train_data.sha256, spec.test_data.sha256))
     with publishing(paths):
         if proven_success(paths, spec.config_sha256) is not None:
             return None
-        record = _begin(paths, spec)
+        record = AttemptRecord(
+            attempt=claim_attempt(paths),
+            state="running",
+            submission=number,
+            config_sha256=spec.config_sha256,
+            process=this_process(),
+            scheduler=scheduler_ids(os.environ),
+            provenance=provenance,
+            started_utc=now_utc(),
+        )
+        record.write(paths.result(record.attempt))
+    # The debug executor runs in the submitter itself, whose code may have been edited since: its record says so.
+    required_code = None if record.scheduler.executor == "debug" else code
     with StopFlag() as stop:
-        ending = _Attempt(study, paths, spec, record.attempt, stop, limit).run()
+        ending = _Attempt(study, paths, spec, record.attempt, stop, limit).run(required_code)
     return _end(paths, record, ending)
 
 
-def _begin(paths: JobPaths, spec: JobSpec) -> AttemptRecord:
-    record = AttemptRecord(
-        attempt=claim_attempt(paths),
-        state="running",
-        submission=int(os.environ.get(SUBMISSION_VARIABLE, "0")),
-        config_sha256=spec.config_sha256,
-        process=this_process(),
-        scheduler=scheduler_ids(os.environ),
-        started_utc=now_utc(),
-    )
-    record.write(paths.result(record.attempt))
-    return record
+def submitted_code(study: StudyPaths, number: int) -> str | None:
+    """The sha256 of the frozen code of a submission; None where it has none, or nobody submitted."""
+    file = study.submission(number)
+    return read_record(file, Submission).code if file.exists() else None
 
 
 def _end(paths: JobPaths, record: AttemptRecord, ending: dict[str, Any]) -> AttemptRecord:
@@ -134,8 +144,9 @@ class _Attempt:
         self._is_newest = NewestAttempt(paths, number)
         self._say_progress = _progress_printer(spec)
 
-    def run(self) -> dict[str, Any]:
+    def run(self, required_code: str | None) -> dict[str, Any]:
         try:
+            require_code(self._study, required_code)
             return self._work(_pipeline())
         except Exception as error:  # noqa: BLE001 - whatever it is, the record must say it
             free_reserve(self._paths, self._number)

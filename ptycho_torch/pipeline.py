@@ -1,7 +1,7 @@
 """The door by which a launcher enters: make data, train one job, read what it left. Needs PyTorch (POLICY-001)."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from ptycho_torch.reconstruction import reconstruct
 from ptycho_torch.reconstruction_file import RECONSTRUCTION_NAME
 from ptycho_torch.reconstruction_jobs import HalfFiles, evaluate_job, solve_job
 from ptycho_torch.simulation import current_dataset, make_dataset
+from ptycho_torch.tensorboard_events import FOLDER_NAME, reporting_to
 from ptycho_torch.trainer import Interrupted, Report, Surroundings, TrainingOutcome, train
 from ptycho_torch.training_log import logger, logging_to
 from ptycho_torch.training_metrics import image_metrics, photon_collapse, photon_metrics
@@ -130,19 +131,24 @@ def train_job(
     PtychoError
         Data, device or training failed.
     """
-    with logging_to(files.log, attempt), _bridged(job, files):
+    with logging_to(files.log, attempt), _bridged(job, files), _reporting(job, files, report) as tell:
         device, warnings = choose_device(job.training.device)
         for warning in warnings:
             logger.warning(warning)
         make_repeatable(deterministic=job.training.deterministic, threads=job.training.threads)
         test_scan = load_scan(files.test_npz, job, device)  # what it refuses, it refuses before hours of training
-        surroundings = Surroundings(files.folder, files.checkpoints, attempt, report, should_stop, files.earlier_checkpoints)
+        surroundings = Surroundings(files.folder, files.checkpoints, attempt, tell, should_stop, files.earlier_checkpoints)
         outcome = train(job, load_scan(files.train_npz, job, device), surroundings)
         bundle = write_bundle(files.folder, outcome.best_weights, bundle_facts(job))
         report({"event": "evaluating"})
         metrics = _evaluate(job, files, test_scan)
         where = {"device": str(device), "precision": precision_on(device, job.training.precision)}
         return _result(outcome, bundle, metrics) | where | {"warnings": [*warnings, *outcome.warnings]}
+
+
+def _reporting(job: JobConfig, files: TrainingFiles, report: Report) -> AbstractContextManager[Report]:
+    """The launcher's report, and TensorBoard's where the job wants it."""
+    return reporting_to(files.log.parent / FOLDER_NAME, report) if job.training.tensorboard else nullcontext(report)
 
 
 @contextmanager

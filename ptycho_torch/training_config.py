@@ -8,7 +8,7 @@ from ptycho_torch.strict_model import Count, NonNegative, Positive, Strict
 
 ARCHITECTURES = ("backprojection_unet", "canvas_unet", "ptychopinn")
 
-EXECUTION_FIELDS = frozenset({"device", "threads"})
+EXECUTION_FIELDS = frozenset({"device", "threads", "tensorboard"})
 """Fields of `TrainingConfig` that say how to run and not what to learn: no part of a job's identity."""
 
 Widths = Annotated[tuple[Count, ...], Field(min_length=2, max_length=5)]
@@ -89,6 +89,8 @@ class TrainingConfig(Strict):
     """`auto` takes a GPU where there is one, and says so where one was asked for and is absent; `cuda` then fails."""
     threads: Annotated[int, Field(ge=1, le=256)] = 2
     """CPU threads of one job."""
+    tensorboard: bool = False
+    """Writes each epoch's scalars for TensorBoard too, into `tensorboard/` of the job's folder; needs the package tensorboard."""
 
     @property
     def total_epochs(self) -> int:

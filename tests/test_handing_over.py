@@ -284,6 +284,25 @@ def test_a_second_try_without_excluded_nodes_has_names_of_its_own(study: TinyStu
     assert [made.state for made in read_submissions(study.paths)] == ["submitted", "refused", "submitted"]
 
 
+def test_what_is_tried_again_runs_the_code_that_it_was_submitted_with(study: TinyStudy) -> None:
+    codes = {study.ids[0]: "a" * 64, study.ids[1]: "b" * 64, study.ids[2]: "a" * 64}
+    for number, (job_id, code) in enumerate(codes.items()):
+        made = submitted(study, number + 1, job_id).model_copy(update={"code": code})
+        made.write(study.paths.submission(made.number))
+        study.attempt(1, "failed", job=number, submission=made.number, error=JobError(type="ImportError", message="no torch"))
+    slurm = ScriptedSlurm(answers={"sbatch": numbered()})
+    with submitter(study, slurm) as submits:
+        view = look(study.paths, slurm)
+        retry_round(submits, view, decisions(view))
+    again = [made for made in read_submissions(study.paths) if made.origin == "retry"]
+    assert {job_id: made.code for made in again for job_id in made.jobs} == codes
+    assert len(again) == 2
+    for made in again:
+        scripts = [file.read_text() for file in Path(made.scratch).glob("*.sh")]
+        assert scripts
+        assert all(f"export PYTHONPATH={study.paths.frozen_code(str(made.code))}" in script for script in scripts)
+
+
 @pytest.fixture
 def slurm(monkeypatch: pytest.MonkeyPatch) -> ScriptedSlurm:
     """The Slurm that a collector job sees: it takes everything and knows of nothing."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import submitit
 
+from fly64_hpc.frozen_code import code_environment
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.submissions import Ledger, Submission, read_submissions, read_supervisor
 from fly64_hpc.train_task import SUBMISSION_VARIABLE, run_job
@@ -43,12 +44,17 @@ def visible_gpus() -> list[int]:
 
 
 def start_supervisor(study_dir: Path, submission: Submission) -> "subprocess.Popen[bytes]":
-    """Start a submission's supervisor in a session of its own, so that it outlives this shell."""
+    """Start a submission's supervisor in a session of its own, to outlive this shell; it and its jobs run frozen code."""
     scratch = Path(submission.scratch)
     scratch.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "fly64_hpc.local_supervisor", str(study_dir), str(submission.number)]
+    environment = dict(os.environ)
+    if submission.code is not None:
+        environment = code_environment(StudyPaths(study_dir).frozen_code(submission.code), environment)
     with (scratch / "supervisor.log").open("ab") as log:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        return subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
 
 
 class Supervisor:

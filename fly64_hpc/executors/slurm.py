@@ -169,7 +169,7 @@ class SlurmHandOver:
         """Call sbatch until there is an answer; a single task, or a part that is no array, waits for room."""
         part = self.submission.parts[index]
         script = script_path(self.submission, index)
-        write_text(script, render_script(self.paths.root, Path(self.submission.scratch), self.submission.number, index, part))
+        write_text(script, render_script(self.paths, self.submission, index))
         wait_s, waited_s = FIRST_WAIT_S, 0.0
         while True:
             answer = call_sbatch(self.calls, command_line(self.submission, part, script), self.lock, _defaults(part))

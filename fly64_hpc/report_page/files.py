@@ -49,6 +49,11 @@ def _candidates(facts: StudyFacts) -> Iterable[tuple[Path, str]]:
     yield paths.study, "the study, every default filled in"
     yield paths.manifest, "state and result of every job"
     yield paths.checkpoint_index, "every checkpoint with its sha256"
+    for submission in facts.view.submissions:
+        if submission.code is not None:
+            yield paths.frozen_code(submission.code), "the code that its nodes ran"
+        if submission.provenance is not None and submission.provenance.code.diff is not None:
+            yield paths.absolute(submission.provenance.code.diff), "what that code had changed since its commit"
     yield paths.skip_summary, "views that could not be made"
     yield paths.comparison / "comparison.csv", "the comparison"
     yield paths.comparison / "comparison.png", "the comparison as a picture"

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from fly64_hpc.manifest import code_facts, environment_facts
+from fly64_hpc.provenance import code_facts, environment_facts
 from fly64_hpc.report_page import words
 from fly64_hpc.report_page.facts import Job, StudyFacts
 from fly64_hpc.report_page.markup import Child, Markup, definitions, joined, paragraph, section, tag
@@ -39,6 +39,7 @@ def _pairs(facts: StudyFacts) -> list[tuple[str, Child]]:
     pairs: list[tuple[str, Child]] = [
         ("study sha256", tag("code", facts.view.study.sha256)),
         ("code", _code(code)),
+        *([("frozen code sha256", joined(*_frozen(facts)))] if _frozen(facts) else []),
         ("environment", ", ".join(f"{name} {value}" for name, value in environment.items() if value is not None)),
         ("hosts", words.listed(hosts) or "none yet"),
         ("devices", words.listed([*devices, *_gpus(facts)]) or "none yet"),
@@ -48,6 +49,15 @@ def _pairs(facts: StudyFacts) -> list[tuple[str, Child]]:
     if facts.view.study.base_sha256:
         pairs.insert(1, ("object and probe sha256", tag("code", facts.view.study.base_sha256)))
     return pairs
+
+
+def _frozen(facts: StudyFacts) -> list[Child]:
+    """The archives that submissions were made with, and the jobs that ran other code all the same."""
+    archives = dict.fromkeys(made.code for made in facts.view.submissions if made.code is not None)
+    last = [(job.job_id, job.attempts[-1].provenance) for job in facts.jobs if job.attempts]
+    other = [job_id for job_id, made in last if made is not None and made.code_differs]
+    shown: list[Child] = [joined(", " if number else "", tag("code", sha256)) for number, sha256 in enumerate(archives)]
+    return [*shown, f" but {words.listed(other)} ran edited code" if other else None] if shown else []
 
 
 def _gpus(facts: StudyFacts) -> list[str]:

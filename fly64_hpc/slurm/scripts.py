@@ -8,9 +8,11 @@ from typing import Any
 
 import submitit
 
+from fly64_hpc.frozen_code import shell_lines
+from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.resources import Resources
 from fly64_hpc.slurm.calls import BATCH_PID_VARIABLE
-from fly64_hpc.submissions import Part
+from fly64_hpc.submissions import Part, Submission
 from fly64_hpc.train_task import SUBMISSION_VARIABLE
 
 NODE_MODULE = "fly64_hpc.slurm_task"
@@ -32,16 +34,17 @@ class _ScriptWriter(submitit.SlurmExecutor):
         return re.sub(r"#SBATCH --wckey=.*\n", "", text)
 
 
-def render_script(study_dir: Path, scratch: Path, number: int, index: int, part: Part) -> str:
-    """The script of part `index` of submission `number`, whose output goes to `scratch`.
+def render_script(paths: StudyPaths, submission: Submission, index: int) -> str:
+    """The script of part `index` of a submission, whose output goes to the submission's scratch.
 
     Its name and what it depends on are not in it: sbatch is told them on its command line.
     """
-    writer = _ScriptWriter(folder=scratch)
-    writer.update_parameters(**_parameters(part.resources, part.kind, _setup_lines(number, part)))
+    part = submission.parts[index]
+    writer = _ScriptWriter(folder=Path(submission.scratch))
+    writer.update_parameters(**_parameters(part.resources, part.kind, _setup_lines(paths, submission, part)))
     if part.kind == "train":
         writer.parameters |= {"map_count": len(part.jobs), "array_parallelism": part.throttle}
-    command = [sys.executable, "-u", "-m", NODE_MODULE, str(study_dir), str(number), str(index)]
+    command = [sys.executable, "-u", "-m", NODE_MODULE, str(paths.root), str(submission.number), str(index)]
     return writer.render(shlex.join(command))
 
 
@@ -67,7 +70,7 @@ def _parameters(resources: Resources, kind: str, setup: list[str]) -> dict[str, 
     return {key: value for key, value in (asked | resources.gpu_request).items() if value is not None}
 
 
-def _setup_lines(number: int, part: Part) -> list[str]:
+def _setup_lines(paths: StudyPaths, submission: Submission, part: Part) -> list[str]:
     resources = part.resources
     exports = [f"export {name}={shlex.quote(value)}" for name, value in resources.env.items()]
     # The collector job needs nothing of a node, and must tell what went wrong on one even from there.
@@ -77,5 +80,6 @@ def _setup_lines(number: int, part: Part) -> list[str]:
         f"export {BATCH_PID_VARIABLE}=$$  # whose first environment is that of the submit",
         *resources.setup,
         *exports,
-        f"export {SUBMISSION_VARIABLE}={number}",
+        f"export {SUBMISSION_VARIABLE}={submission.number}",
+        *([] if submission.code is None else shell_lines(paths.frozen_code(submission.code))),
     ]
