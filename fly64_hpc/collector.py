@@ -13,7 +13,7 @@ from fly64_hpc import checkpoint_index, executor_facts
 from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, StudyDirectoryError
 from fly64_hpc.executor_facts import ExecutorFacts, log_evidence
 from fly64_hpc.file_lock import locked
-from fly64_hpc.job_matrix import TrainingJob, job_matrix
+from fly64_hpc.job_matrix import TrainingJob, study_jobs
 from fly64_hpc.job_paths import JobPaths, StudyPaths
 from fly64_hpc.job_record import (
     AttemptRecord,
@@ -104,7 +104,7 @@ def look(paths: StudyPaths, calls: SlurmCalls | None = None) -> StudyView:
     """
     study = read_study(paths)
     submissions = tuple(read_submissions(paths))
-    kept = [_read_job(paths, job) for job in job_matrix(study.design)]
+    kept = [_read_job(paths, job) for job in study_jobs(study)]
     settled = frozenset(job.job.job_id for job in kept if job.has_succeeded)
     facts = executor_facts.gather(paths, submissions, settled, calls)
     skipped = read_skipped_views(paths.skip_summary)

@@ -16,9 +16,9 @@ from fly64_hpc.retry_policy import Decision, Failure, decide, retries_so_far
 from fly64_hpc.submissions import ExecutorName, Submission, new_submission
 
 
-def decisions(view: StudyView, budget: int | None = None, executor: ExecutorName | None = None) -> list[Decision]:
-    """What is to be done about each job that was submitted (to this executor), is with nobody, and has not succeeded."""
-    asked = [job for job in view.jobs if job.submission is not None and executor in (None, job.submission.executor)]
+def decisions(view: StudyView, budget: int | None = None, submission: int | None = None) -> list[Decision]:
+    """What is to be done about each job that was submitted (last by this submission), is with nobody, and has not succeeded."""
+    asked = [job for job in view.jobs if job.submission is not None and submission in (None, job.submission.number)]
     ended = [job for job in asked if not job.outcome.is_live]
     open_ends = [job for job in ended if job.outcome.state not in (JobState.SUCCEEDED, JobState.SKIPPED)]
     return [decide(_failure(view, job, budget)) for job in open_ends]
@@ -85,13 +85,14 @@ def _hand_over(submitter: Submitter, view: StudyView, executor: ExecutorName, ag
 
 
 def _new_round(submitter: Submitter, view: StudyView, executor: ExecutorName, again: Sequence[Decision]) -> Submission:
-    last = view.submissions[-1]
+    jobs = {decision.job_id for decision in again}
+    last = max((job.submission for job in view.jobs if job.submission and job.job.job_id in jobs), key=lambda one: one.number)
     return new_submission(
         submitter.paths,
         executor=executor,
         jobs=[decision.job_id for decision in again],
         filters=last.filters,
-        resources=view.study.design.resources,
+        resources=last.resources,
         scratch=Path(last.scratch).parent,
         origin="retry",
         reasons={decision.job_id: decision.why for decision in again},

@@ -45,6 +45,7 @@ FLOORS = {
         ],
         ["datasets", "outcome", "slurm.scripts"],
         ["train_task", "submissions"],
+        ["study_growth"],
         ["attempts", "study_directory", "stop_signals", "history"],
         ["job_record"],
         ["job_paths", "process_identity", "slurm.facts", "slurm.task_logs", "slurm.configuration", "slurm.sbatch"],
