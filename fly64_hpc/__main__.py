@@ -14,6 +14,8 @@ VERBS = {
     "collect": "poll job states, write manifest and checkpoint index",
     "status": "the study at a glance",
     "retry": "submit again what may succeed the next time",
+    "cancel": "end a study's jobs, or some of them, each with its checkpoint",
+    "verify": "recompute every sha256 and digest, name what differs",
     "evaluate": "score every trained network, alone and refined",
     "compare": "networks beside iterative solvers, as a table and a picture",
     "report": "the study as one HTML file, to read and to send",

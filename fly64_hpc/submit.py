@@ -170,7 +170,10 @@ def open_jobs(view: StudyView, jobs: Sequence[TrainingJob], anew: Sequence[str] 
     ------
     SchedulerError
         Slurm has had one of them and does not say what became of it: submitting it again might train it twice.
+    RequestError
+        One of them was cancelled and has not ended yet: what it is now would end.
     """
+    _refuse_what_is_ending(view, jobs)
     outcomes = {job.job.job_id: job.outcome for job in view.jobs}
     for job in jobs:
         if job.job_id in view.unheard and outcomes[job.job_id].is_live:
@@ -178,6 +181,16 @@ def open_jobs(view: StudyView, jobs: Sequence[TrainingJob], anew: Sequence[str] 
                 f"{job.job_id} may be running: {outcomes[job.job_id].reason}.", hint="Submit again when squeue answers."
             )
     return [job for job in jobs if job.job_id in anew or job.job_id not in outcomes or outcomes[job.job_id].may_be_submitted]
+
+
+def _refuse_what_is_ending(view: StudyView, jobs: Sequence[TrainingJob]) -> None:
+    asked = {job.job_id for job in jobs}
+    ending = [job.job.job_id for job in view.jobs if job.job.job_id in asked and job.cancelled and job.outcome.is_live]
+    if ending:
+        raise RequestError(
+            f"{len(ending)} jobs were cancelled and have not ended yet: {', '.join(ending)}.",
+            hint="Submit again when `status` shows them as cancelled.",
+        )
 
 
 def needs_data(paths: StudyPaths, loaded: LoadedStudy, jobs: Sequence[TrainingJob], external: dict[Condition, JobData]) -> bool:
