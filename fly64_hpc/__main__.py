@@ -14,6 +14,7 @@ VERBS = {
     "collect": "poll job states, write manifest and checkpoint index",
     "status": "the study at a glance",
     "retry": "submit again what may succeed the next time",
+    "logs": "one job's log, across attempts and nodes",
     "cancel": "end a study's jobs, or some of them, each with its checkpoint",
     "verify": "recompute every sha256 and digest, name what differs",
     "evaluate": "score every trained network, alone and refined",

@@ -154,8 +154,13 @@ class _JobFindings:
         job = self._paths.inside(self._own.spec)
         yield from _same(name, "config_sha256", spec.config_sha256, success.config_sha256, job, TRAIN_AGAIN)
         yield Claim(bundle_of(self._own, success), str((success.result or {}).get("bundle_sha256")), name, TRAIN_AGAIN)
-        if not self._paths.is_phase_f:
-            yield from self._model_findings(success, name)
+        yield from self._half_findings(success, name) if self._paths.is_phase_f else self._model_findings(success, name)
+
+    def _half_findings(self, success: AttemptRecord, named_in: str) -> Iterator[Finding]:
+        """What a solver made of each half."""
+        for half in ((success.result or {}).get("metrics") or {}).get("halves", {}).values():
+            for one in half["methods"].values():
+                yield Claim(self._own.root / one["file"], one["sha256"], named_in, TRAIN_AGAIN)
 
     def _model_findings(self, success: AttemptRecord, named_in: str) -> Iterator[Finding]:
         file = self._own.root / "model.json"
