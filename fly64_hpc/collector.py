@@ -4,16 +4,17 @@ Everything is read from the study directory and the executors each time, so it m
 any shell; the two files are replaced as a whole.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from fly64_hpc import checkpoint_index, executor_facts
+from fly64_hpc.cancellations import Cancelled, cancelled_by_job, read_cancellations
 from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, StudyDirectoryError
 from fly64_hpc.executor_facts import ExecutorFacts, log_evidence
 from fly64_hpc.file_lock import locked
-from fly64_hpc.job_matrix import TrainingJob, job_matrix
+from fly64_hpc.job_matrix import TrainingJob, study_jobs
 from fly64_hpc.job_paths import JobPaths, StudyPaths
 from fly64_hpc.job_record import (
     AttemptRecord,
@@ -54,6 +55,8 @@ class JobView:
     """Where it runs or last ran; empty where nobody says."""
     held_task: str = ""
     """What Slurm calls it, where it is held after a failed launch."""
+    cancelled: str = ""
+    """Who cancelled it, or that it be tried again, in its newest submission, and when; nothing where nobody did."""
 
     @property
     def is_with_slurm(self) -> bool:
@@ -104,11 +107,12 @@ def look(paths: StudyPaths, calls: SlurmCalls | None = None) -> StudyView:
     """
     study = read_study(paths)
     submissions = tuple(read_submissions(paths))
-    kept = [_read_job(paths, job) for job in job_matrix(study.design)]
+    kept = [_read_job(paths, job) for job in study_jobs(study)]
     settled = frozenset(job.job.job_id for job in kept if job.has_succeeded)
     facts = executor_facts.gather(paths, submissions, settled, calls)
     skipped = read_skipped_views(paths.skip_summary)
-    jobs = tuple(_look_at_job(job, facts, skipped) for job in kept)
+    cancelled = cancelled_by_job(read_cancellations(paths))
+    jobs = tuple(_look_at_job(job, facts, skipped, cancelled) for job in kept)
     unheard = frozenset(job.job.job_id for job in jobs if job.job.job_id in facts.unheard and job.outcome.is_live)
     return StudyView(paths, study, jobs, submissions, skipped, tuple(facts.problems), unheard, facts.open_parts)
 
@@ -174,19 +178,24 @@ def _read_job(paths: StudyPaths, job: TrainingJob) -> _KeptJob:
     return _KeptJob(job, own, spec, "", record, len(numbers), has_succeeded=success is not None)
 
 
-def _look_at_job(kept: _KeptJob, facts: ExecutorFacts, skipped: list[dict[str, Any]]) -> JobView:
+def _look_at_job(
+    kept: _KeptJob, facts: ExecutorFacts, skipped: list[dict[str, Any]], cancelled: Mapping[tuple[str, int], Cancelled]
+) -> JobView:
     job_id = kept.job.job_id
     submission, fact = facts.newest.get(job_id), facts.facts.get(job_id)
+    cancel = None if submission is None else cancelled.get((job_id, submission.number))
+    by_whom = cancel.by_whom if cancel else ""
     readable = kept.record if isinstance(kept.record, AttemptRecord) else None
     if kept.damage:
         outcome = Outcome(JobState.UNKNOWN, kept.damage)
     else:
-        outcome = _skip(kept.job, skipped) or judge(_witnesses(kept, submission, facts))
+        outcome = _skip(kept.job, skipped) or judge(
+            _witnesses(kept, submission, facts, "" if cancel and cancel.had_ended else by_whom)
+        )
     own_node = (readable.scheduler.node or "") if readable and not _is_earlier(readable, submission) else ""
     node = (fact.node if fact else "") or own_node
-    return JobView(
-        kept.job, kept.paths, kept.spec, readable, kept.attempts, submission, outcome, node, fact.held_task if fact else ""
-    )
+    held_task = fact.held_task if fact else ""
+    return JobView(kept.job, kept.paths, kept.spec, readable, kept.attempts, submission, outcome, node, held_task, by_whom)
 
 
 def _is_earlier(record: AttemptRecord, submission: Submission | None) -> bool:
@@ -200,7 +209,7 @@ def _skip(job: TrainingJob, skipped: list[dict[str, Any]]) -> Outcome | None:
     return None
 
 
-def _witnesses(kept: _KeptJob, submission: Submission | None, facts: ExecutorFacts) -> Witnesses:
+def _witnesses(kept: _KeptJob, submission: Submission | None, facts: ExecutorFacts, cancelled: str) -> Witnesses:
     record = kept.record if isinstance(kept.record, AttemptRecord) and kept.record.state == "succeeded" else None
     fact = facts.facts.get(kept.job.job_id)
     ended_badly = fact is not None and fact.state.is_bad and record is None
@@ -214,4 +223,5 @@ def _witnesses(kept: _KeptJob, submission: Submission | None, facts: ExecutorFac
         newest_submission=submission.number if submission is not None else None,
         unheard="; ".join(facts.problems) if kept.job.job_id in facts.unheard else "",
         log=log_evidence(submission, kept.job.job_id) if ended_badly else NO_EVIDENCE,
+        cancelled=cancelled,
     )

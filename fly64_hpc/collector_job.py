@@ -49,7 +49,7 @@ def _collect_and_retry(submitter: Submitter, number: int, index: int) -> None:
     if view.unheard:
         raise SchedulerError(f"Slurm does not answer: {'; '.join(view.problems)}.")
     submitter.release(view.held_tasks)
-    chosen = decisions(view, executor="slurm")
+    chosen = decisions(view, submission=number)
     for decision in chosen:
         say(str(decision))
     own = read_record(paths.submission(number), Submission)

@@ -1,6 +1,6 @@
 """The dataset job: on a node, makes the datasets of a submission's jobs and says what each job is, before the arrays start."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from fly64_hpc import datasets
@@ -8,7 +8,7 @@ from fly64_hpc.datasets import JobData, PreparedData, Say
 from fly64_hpc.errors import StudyDirectoryError
 from fly64_hpc.file_lock import locked
 from fly64_hpc.frozen_code import require_code
-from fly64_hpc.job_matrix import TrainingJob, job_config, job_matrix
+from fly64_hpc.job_matrix import TrainingJob, job_config, study_jobs
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import JobSpec, file_digest, read_record
 from fly64_hpc.process_identity import this_process
@@ -24,7 +24,7 @@ def run_dataset_job(paths: StudyPaths, submission: Submission, say: Say) -> bool
     try:
         require_code(paths, submission.code)
         study = read_study(paths)
-        jobs = [job for job in job_matrix(study.design) if job.job_id in submission.jobs]
+        jobs = [job for job in study_jobs(study) if job.job_id in submission.jobs]
         with _one_maker(paths):
             write_jobs(paths, study, jobs, datasets.prepare_data(paths, study, jobs, {}, say))
     except Exception as error:  # noqa: BLE001 - whatever it is, the record must say it, for the jobs that wait
@@ -64,13 +64,37 @@ def have_data(paths: StudyPaths, study: ResolvedStudy, job: TrainingJob, *, from
     )
 
 
-def write_jobs(paths: StudyPaths, study: ResolvedStudy, jobs: Sequence[TrainingJob], prepared: PreparedData) -> list[TrainingJob]:
-    """Write each job's job.json, and which views could not be made; the jobs that have data are returned."""
+def write_jobs(
+    paths: StudyPaths,
+    study: ResolvedStudy,
+    jobs: Sequence[TrainingJob],
+    prepared: PreparedData,
+    *,
+    at_work: Collection[str] = (),
+) -> list[TrainingJob]:
+    """Write each job's job.json, and which views could not be made; the jobs that have data are returned.
+
+    A job `at_work` keeps its job.json: it belongs to the submission that asked for it.
+    """
     datasets.write_skip_summary(paths, prepared)
     able = [job for job in jobs if (job.dose_photons, job.view) in prepared.data]
-    for job in able:
+    for job in (job for job in able if job.job_id not in at_work):
         job_spec(study, job, prepared.data[job.dose_photons, job.view]).write(paths.job(job).spec)
     return able
+
+
+def changed_jobs(paths: StudyPaths, study: ResolvedStudy, jobs: Sequence[TrainingJob], prepared: PreparedData) -> list[str]:
+    """Ids of the jobs whose job.json is of another configuration, or of other data, than it would be now."""
+    known = [job for job in jobs if (job.dose_photons, job.view) in prepared.data and paths.job(job).spec.exists()]
+    specs = [(job, job_spec(study, job, prepared.data[job.dose_photons, job.view])) for job in known]
+    return [job.job_id for job, spec in specs if _has_changed(paths, job, spec)]
+
+
+def _has_changed(paths: StudyPaths, job: TrainingJob, spec: JobSpec) -> bool:
+    try:
+        return read_record(paths.job(job).spec, JobSpec).config_sha256 != spec.config_sha256
+    except StudyDirectoryError:
+        return True
 
 
 def job_spec(study: ResolvedStudy, job: TrainingJob, data: JobData) -> JobSpec:

@@ -183,6 +183,8 @@ def _unseen(process: ProcessIdentity) -> str:
 
 def _supervisor_fact(submission: Submission, supervisor: SupervisorRecord, job_id: str) -> ExecutorFact:
     alive = supervisor.process.is_alive()
+    if job_id in supervisor.ended and job_id not in supervisor.started:
+        return ExecutorFact(JobState.CANCELLED, "it was not started", is_live=False)
     if job_id in supervisor.ended:
         return ExecutorFact(JobState.FAILED, f"its process ended; its output is in {submission.scratch}")
     if job_id in supervisor.started:

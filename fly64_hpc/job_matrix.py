@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fly64_hpc.errors import RequestError
-from fly64_hpc.study import IterativeStudy, StudyDesign
+from fly64_hpc.study import IterativeStudy, ResolvedStudy, StudyDesign
 from ptycho_torch.config import JobConfig, SolverJobConfig
 
 Label = tuple[str, str]
@@ -68,8 +68,11 @@ def dose_label(dose_photons: float) -> str:
     return f"dose_{round(dose_photons)}"
 
 
-def axes(design: StudyDesign) -> tuple[Axis, ...]:
-    """The axes of a study: doses ascending, views as written, and seeds where there are several; in Phase F solvers instead."""
+def axes(design: StudyDesign, plain_seed: int | None = None) -> tuple[Axis, ...]:
+    """The axes of a study: doses ascending, views as written, and seeds; in Phase F solvers instead.
+
+    A study of one seed writes it nowhere, nor does one of several write its `plain_seed`.
+    """
     doses = tuple(sorted(design.design.doses_photons))
     dose_axis = Axis("dose_photons", doses, tuple((dose_label(dose),) * 2 for dose in doses))
     if isinstance(design, IterativeStudy):
@@ -84,7 +87,7 @@ def axes(design: StudyDesign) -> tuple[Axis, ...]:
             tuple(name for name, _ in views),
             tuple((f"{name}-gs{view.gridsize}", f"{name}/gs{view.gridsize}") for name, view in views),
         ),
-        Axis("seed", seeds, tuple((f"seed_{seed}",) * 2 for seed in seeds))
+        Axis("seed", seeds, tuple(("",) * 2 if seed == plain_seed else (f"seed_{seed}",) * 2 for seed in seeds))
         if isinstance(seeds, tuple)
         else Axis("seed", (seeds,), (("", ""),)),
     )
@@ -105,10 +108,16 @@ def scan_of(design: StudyDesign, view: str) -> str:
     return next(name for name, other in design.design.views.items() if other.image_fraction == fraction)
 
 
-def job_matrix(design: StudyDesign) -> tuple[TrainingJob, ...]:
-    """Every job of a study: the product of its axes, the first axis slowest."""
-    cells = itertools.product(*(zip(axis.values, axis.labels, strict=True) for axis in axes(design)))
-    fields = [axis.field for axis in axes(design)]
+def study_jobs(study: ResolvedStudy) -> tuple[TrainingJob, ...]:
+    """Every job of a study that was loaded or stored."""
+    return job_matrix(study.design, study.plain_seed)
+
+
+def job_matrix(design: StudyDesign, plain_seed: int | None = None) -> tuple[TrainingJob, ...]:
+    """Every job of a study: the product of its axes, the first axis slowest; see `axes`."""
+    directions = axes(design, plain_seed)
+    cells = itertools.product(*(zip(axis.values, axis.labels, strict=True) for axis in directions))
+    fields = [axis.field for axis in directions]
     return tuple(
         _job(design, dict(zip(fields, (value for value, _ in cell), strict=True)), [label for _, label in cell]) for cell in cells
     )

@@ -133,6 +133,15 @@ class StudyPaths:
         return self.code / f"{sha256}.zip"
 
     @property
+    def cancellations(self) -> Path:
+        """The folder of the records of what was cancelled."""
+        return self.root / "cancellations"
+
+    def cancellation(self, number: int) -> Path:
+        """What one `cancel` asked for."""
+        return self.cancellations / f"{number:04d}.json"
+
+    @property
     def data(self) -> Path:
         """The folder of all datasets."""
         return self.home / "data"

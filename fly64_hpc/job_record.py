@@ -93,7 +93,7 @@ class AttemptRecord(Record):
     step: int | None = None
     """The last step of an attempt that was interrupted."""
     stopped_by: str | None = None
-    """What interrupted it: `time limit`, a signal's name, or `a newer attempt`."""
+    """What interrupted it: `time limit`, a signal's name, `a newer attempt` or `a cancel`."""
     result: dict[str, Any] | None = None
     error: JobError | None = None
 

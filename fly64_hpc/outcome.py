@@ -8,7 +8,7 @@
 Success needs the record and the bundle. The executor alone never makes success; silence or a contradiction is `unknown`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from fly64_hpc.job_record import AttemptRecord, DamagedRecord, JobError
@@ -76,6 +76,8 @@ class Witnesses:
     unheard: str = ""
     """Why the executor cannot be heard, where it does not answer at all."""
     log: LogEvidence = NO_EVIDENCE
+    cancelled: str = ""
+    """Who cancelled the job in its newest submission, and when; nothing where nobody did."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,21 @@ class Outcome:
 
 def judge(witnesses: Witnesses) -> Outcome:
     """The state that the witnesses prove."""
+    outcome = _judge(witnesses)
+    return _cancelled(outcome, witnesses.cancelled) if witnesses.cancelled else outcome
+
+
+def _cancelled(outcome: Outcome, by_whom: str) -> Outcome:
+    """What a person cancelled is cancelled once it has ended, unless it came to its success before."""
+    if outcome.state is JobState.SUCCEEDED:
+        return outcome
+    if outcome.is_live:
+        return replace(outcome, reason=f"{outcome.reason}; {by_whom}, and has not ended yet")
+    hint = "Submit again: the job goes on from its last checkpoint."
+    return _failure("Cancelled", f"{by_whom}; {outcome.reason}", hint, Cause.CANCELLED, JobState.CANCELLED)
+
+
+def _judge(witnesses: Witnesses) -> Outcome:
     record, executor = _of_this_config(witnesses), witnesses.executor
     succeeded = record if isinstance(record, AttemptRecord) and record.state == "succeeded" else None
     if succeeded is not None and (succeeded.result or {}).get("bundle_sha256") == witnesses.bundle_sha256:

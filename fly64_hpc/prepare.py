@@ -14,8 +14,10 @@ from fly64_hpc.command_line import (
     run_verb,
 )
 from fly64_hpc.errors import EXIT_OK
-from fly64_hpc.job_matrix import job_matrix, select
-from fly64_hpc.study_directory import refuse_other_version, write_study
+from fly64_hpc.job_matrix import select, study_jobs
+from fly64_hpc.study_directory import write_study
+from fly64_hpc.study_growth import joined
+from fly64_hpc.submissions import submitting
 
 EXAMPLES = ("--study configs/fly64_demo.yaml", "--study configs/fly64_demo.yaml --dose 1000 --view sparse")
 
@@ -29,12 +31,13 @@ def main(argv: Sequence[str]) -> int:
     add_filter_flags(parser)
     arguments = parser.parse_args(argv)
     output = Output(arguments.json)
-    loaded = loaded_study(arguments)
-    jobs = select(job_matrix(loaded.design), job_filter(arguments))
-    paths = new_study_paths(arguments, loaded)
-    refuse_other_version(paths, loaded)
+    asked = loaded_study(arguments)
+    paths = new_study_paths(arguments, asked)
+    loaded = joined(paths, asked)
+    jobs = select(study_jobs(loaded), job_filter(arguments))
     prepared = datasets.prepare_data(paths, loaded, jobs, {}, output.say)
-    write_study(paths, loaded)
+    with submitting(paths, output.say):
+        write_study(paths, joined(paths, loaded))
     datasets.write_skip_summary(paths, prepared)
     output.say(f"datasets: {paths.root / 'data'}")
     files = [

@@ -50,6 +50,13 @@ def decide(failure: Failure) -> Decision:
     return decision
 
 
+def insist(failure: Failure) -> Decision:
+    """Again, because a person asked for jobs in this state: whatever the cause and the budget, with the resources of the rule."""
+    rule = _RULES.get(failure.outcome.cause, _stop)(failure)
+    why = rule.why if rule.again else f"asked for as {failure.outcome.state.value}: again"
+    return Decision(failure.job_id, True, why, rule.resources)
+
+
 def retries_so_far(submissions: Sequence[Submission], job_id: str) -> int:
     """How often a job has been tried again since it was last submitted by hand."""
     count = 0

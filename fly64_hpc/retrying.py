@@ -1,6 +1,6 @@
 """A round of retries: what is to be tried again by its cause, handed to the executor that had it, with the code that it had."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +13,38 @@ from fly64_hpc.job_state import JobState
 from fly64_hpc.outcome import is_earlier
 from fly64_hpc.provenance import SubmissionProvenance, submission_provenance
 from fly64_hpc.resources import Resources
-from fly64_hpc.retry_policy import Decision, Failure, decide, retries_so_far
+from fly64_hpc.retry_policy import Decision, Failure, decide, insist, retries_so_far
 from fly64_hpc.submissions import ExecutorName, Submission, new_submission
 
+RETRIABLE = tuple(state for state in JobState if state not in (JobState.RUNNING, JobState.SUCCEEDED, JobState.SKIPPED))
+"""The states in which a job may be tried again."""
 
-def decisions(view: StudyView, budget: int | None = None, executor: ExecutorName | None = None) -> list[Decision]:
-    """What is to be done about each job that was submitted (to this executor), is with nobody, and has not succeeded."""
-    asked = [job for job in view.jobs if job.submission is not None and executor in (None, job.submission.executor)]
+
+def decisions(
+    view: StudyView, budget: int | None = None, submission: int | None = None, only: Collection[JobState] = ()
+) -> list[Decision]:
+    """What is to be done about each job that was submitted (last by this submission), is with nobody, and has not succeeded.
+
+    Where states are named, these jobs alone are tried again, each whatever its cause, and within no budget but one that is given.
+    """
+    asked = [job for job in view.jobs if job.submission is not None and submission in (None, job.submission.number)]
     ended = [job for job in asked if not job.outcome.is_live]
     open_ends = [job for job in ended if job.outcome.state not in (JobState.SUCCEEDED, JobState.SKIPPED)]
-    return [decide(_failure(view, job, budget)) for job in open_ends]
+    if only:
+        failures = [_failure(view, job, budget) for job in open_ends if job.outcome.state in only]
+        return [decide(failure) if _is_spent(failure, budget) else insist(failure) for failure in failures]
+    return [_decision(view, job, budget) for job in open_ends]
+
+
+def _is_spent(failure: Failure, budget: int | None) -> bool:
+    return budget is not None and failure.retries >= budget
+
+
+def _decision(view: StudyView, job: JobView, budget: int | None) -> Decision:
+    failure = _failure(view, job, budget)
+    if job.cancelled and job.outcome.state is not JobState.CANCELLED:
+        return Decision(failure.job_id, False, f"{job.cancelled}, that it be not tried again", failure.resources)
+    return decide(failure)
 
 
 def _failure(view: StudyView, job: JobView, budget: int | None) -> Failure:
@@ -88,13 +110,14 @@ def _hand_over(submitter: Submitter, view: StudyView, before: Submission, again:
 
 def _new_round(submitter: Submitter, view: StudyView, before: Submission, again: Sequence[Decision]) -> Submission:
     """A submission of what `before` had submitted, with its code: what is tried again is the same program."""
-    last = view.submissions[-1]
+    jobs = {decision.job_id for decision in again}
+    last = max((job.submission for job in view.jobs if job.submission and job.job.job_id in jobs), key=lambda one: one.number)
     return new_submission(
         submitter.paths,
         executor=before.executor,
         jobs=[decision.job_id for decision in again],
         filters=last.filters,
-        resources=view.study.design.resources,
+        resources=last.resources,
         scratch=Path(last.scratch).parent,
         origin="retry",
         reasons={decision.job_id: decision.why for decision in again},

@@ -138,6 +138,10 @@ class ResolvedStudy(Protocol):
     def sha256(self) -> str:
         """The study's digest."""
 
+    @property
+    def plain_seed(self) -> int | None:
+        """Of several training seeds the one with which the study began, alone: ids and folders do not name it."""
+
 
 def changed_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Keys by which `new` is another study than `old`, as `key.path: old -> new`.
@@ -155,9 +159,14 @@ def changed_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 def _only_added(path: str, before: Any, after: Any, old: dict[str, Any]) -> bool:
     if path in ("design.doses_photons", "design.seeds.training"):
-        return isinstance(before, list) and isinstance(after, list) and set(before) <= set(after)
+        return _members(before) <= _members(after)
     named = {"design.views.": old["design"]["views"], "iterative.solvers.": old.get("iterative", {}).get("solvers", {})}
     return any(path.startswith(prefix) and path[len(prefix) :].split(".")[0] not in known for prefix, known in named.items())
+
+
+def _members(value: Any) -> set[Any]:
+    """One seed is as good as a list of one."""
+    return set(value) if isinstance(value, list) else {value}
 
 
 def _shown(path: str, flat: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fly64_hpc.errors import StudyChangedError, StudyDirectoryError
-from fly64_hpc.job_matrix import TrainingJob, job_matrix
+from fly64_hpc.job_matrix import TrainingJob, study_jobs
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import read_json
 from fly64_hpc.study import StudyDesign, changed_keys, stored_design
@@ -24,6 +24,8 @@ class StoredStudy:
     base_sha256: str | None
     sha256: str
     identity: dict[str, Any]
+    plain_seed: int | None = None
+    """Of several training seeds the one with which the study began, alone; see `study_growth`."""
 
 
 def read_study(paths: StudyPaths) -> StoredStudy:
@@ -39,12 +41,20 @@ def read_study(paths: StudyPaths) -> StoredStudy:
         if stored["schema_version"] != SCHEMA_VERSION:
             raise KeyError("schema_version")
         design = stored_design(stored["resolved"])
-        return StoredStudy(design, stored["base_sha256"], stored["study_sha256"], design.identity(stored["base_sha256"]))
+        identity = design.identity(stored["base_sha256"])
+        plain_seed = stored.get("plain_seed", only_seed(design))  # the key is younger than the file
+        return StoredStudy(design, stored["base_sha256"], stored["study_sha256"], identity, plain_seed)
     except (ValidationError, KeyError, TypeError) as error:
         raise StudyDirectoryError(
             f"{paths.study} holds no study that this version can read: {type(error).__name__}.",
             hint="Run submit with another --output-root.",
         ) from None
+
+
+def only_seed(design: StudyDesign) -> int | None:
+    """The training seed of a study that has one; None where it lists them."""
+    seeds = design.design.seeds.training
+    return None if isinstance(seeds, tuple) else seeds
 
 
 def write_study(paths: StudyPaths, loaded: LoadedStudy) -> None:
@@ -56,6 +66,7 @@ def write_study(paths: StudyPaths, loaded: LoadedStudy) -> None:
             "schema_version": SCHEMA_VERSION,
             "study_sha256": loaded.sha256,
             "base_sha256": loaded.base_sha256,
+            "plain_seed": loaded.plain_seed if only_seed(loaded.design) is None else only_seed(loaded.design),
             "resolved": resolved,
         },
     )
@@ -81,7 +92,8 @@ def refuse_other_version(paths: StudyPaths, loaded: LoadedStudy) -> None:
     if changes:
         raise StudyChangedError(
             f"{paths.home} holds another version of study {loaded.design.study}; it differs in " + "; ".join(changes) + ".",
-            hint="Give the study another name, choose another --output-root, or undo the change.",
+            hint="Give the study another name, choose another --output-root, or undo the change. Doses, views, seeds and solvers "
+            "may be added, never removed; --dose and --view select some of them.",
         )
 
 
@@ -99,7 +111,7 @@ def find_job(paths: StudyPaths, job_id: str) -> TrainingJob:
     StudyDirectoryError
         The study has no such job.
     """
-    for job in job_matrix(read_study(paths).design):
+    for job in study_jobs(read_study(paths)):
         if job.job_id == job_id:
             return job
     raise StudyDirectoryError(f"{paths.study} has no job {job_id!r}.")

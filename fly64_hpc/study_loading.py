@@ -36,6 +36,8 @@ class LoadedStudy:
     design: StudyDesign
     base_sha256: str | None
     origins: dict[KeyPath, str]
+    plain_seed: int | None = None
+    """Of several training seeds the one with which the study began, alone; see `study_growth`."""
 
     @property
     def sha256(self) -> str:

@@ -22,12 +22,12 @@ from fly64_hpc.command_line import (
     new_study_paths,
     run_verb,
 )
-from fly64_hpc.dataset_job import have_data, write_jobs
+from fly64_hpc.dataset_job import changed_jobs, have_data, write_jobs
 from fly64_hpc.datasets import Condition, ExternalRoots, JobData, PreparedData
 from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, RequestError, SchedulerError, StudyChangedError
 from fly64_hpc.frozen_code import freeze
 from fly64_hpc.handing_over import Submitter, study_scratch, to_this_machine, to_this_process
-from fly64_hpc.job_matrix import JobFilter, TrainingJob, job_matrix, select
+from fly64_hpc.job_matrix import JobFilter, TrainingJob, select, study_jobs
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import bundle_of, read_skipped_conditions
 from fly64_hpc.job_state import JobState
@@ -35,7 +35,8 @@ from fly64_hpc.plan import plan, plan_lines
 from fly64_hpc.provenance import submission_provenance
 from fly64_hpc.slurm.calls import SlurmCalls, slurm_is_here
 from fly64_hpc.study import IterativeStudy
-from fly64_hpc.study_directory import holds_work, refuse_other_version, write_study
+from fly64_hpc.study_directory import holds_work, write_study
+from fly64_hpc.study_growth import joined
 from fly64_hpc.study_loading import LoadedStudy
 from fly64_hpc.submissions import ExecutorName, Submission, new_submission, submitting
 from fly64_hpc.watching import say_study, watch
@@ -69,12 +70,12 @@ def main(argv: Sequence[str]) -> int:
     """Run the verb; its exit code is returned."""
     arguments = parser().parse_args(argv)
     output, calls = Output(arguments.json), SlurmCalls()
-    loaded = loaded_phase(arguments)
-    _refuse_absent_tensorboard(loaded)
+    asked = loaded_phase(arguments)
+    _refuse_absent_tensorboard(asked)
     selection = job_filter(arguments)
-    jobs = select(job_matrix(loaded.design), selection)
-    paths = new_study_paths(arguments, loaded)
-    _refuse_other_version(paths, loaded, calls)
+    paths = new_study_paths(arguments, asked)
+    loaded = _joined(paths, asked, calls)
+    jobs = select(study_jobs(loaded), selection)
     external = datasets.external_data(loaded, jobs, ExternalRoots(arguments.phase_c_root, arguments.phase_d_root))
     if arguments.print_only:
         return _print_plan(arguments, output, paths, loaded, jobs, external)
@@ -109,13 +110,12 @@ class _Request:
         with submitting(self.paths, self.output.say) as lock:
             submitter = Submitter(self.paths, lock, self.calls, self.output.say)
             submitter.adopt()
-            write_study(self.paths, self.loaded)
-            if self.external:
-                write_jobs(self.paths, self.loaded, self.jobs, PreparedData(self.external, []))
+            self._write_study()
             view = look(self.paths, self.calls)
+            anew = self._write_jobs(view, PreparedData(self.external, [])) if self.external else []
             submitter.release(view.held_tasks)
             skipped = read_skipped_conditions(self.paths.skip_summary)  # trying again would only cost a queue
-            todo = [job for job in open_jobs(view, self.jobs) if (job.dose_photons, job.view) not in skipped]
+            todo = [job for job in open_jobs(view, self.jobs, anew) if (job.dose_photons, job.view) not in skipped]
             self._say_todo(todo, self.jobs)
             if todo:
                 requests = [(job.job_id, self.loaded.design.resources) for job in todo]
@@ -125,10 +125,11 @@ class _Request:
     def to_this_machine(self, executor: ExecutorName) -> None:
         """Make what data is missing, then run the jobs through a supervisor, or in this process."""
         prepared = datasets.prepare_data(self.paths, self.loaded, self.jobs, self.external, self.output.say)
-        write_study(self.paths, self.loaded)
-        able = write_jobs(self.paths, self.loaded, self.jobs, prepared)
+        able = [job for job in self.jobs if (job.dose_photons, job.view) in prepared.data]
         with submitting(self.paths, self.output.say):
-            todo = open_jobs(look(self.paths, self.calls), able)
+            self._write_study()
+            view = look(self.paths, self.calls)
+            todo = open_jobs(view, able, self._write_jobs(view, prepared))
             submission = self._submission(todo, executor)
             if todo:
                 submission.write(self.paths.submission(submission.number))
@@ -136,6 +137,22 @@ class _Request:
         if todo:
             hand = to_this_machine if executor == "local" else to_this_process
             self.output.say(hand(self.paths, submission))
+
+    def _write_study(self) -> None:
+        """Under the submit lock: another submit may have added cells, or begun the study, since this one looked."""
+        now = _joined(self.paths, self.loaded, self.calls)
+        if study_jobs(now) != study_jobs(self.loaded):
+            raise StudyChangedError(
+                f"{self.paths.root} was changed by another submit at this moment.", hint="Submit again: nothing was submitted."
+            )
+        write_study(self.paths, now)
+
+    def _write_jobs(self, view: StudyView, prepared: PreparedData) -> Sequence[str]:
+        """Say what each job is that nobody is at work on; those that are other jobs now than they were are returned."""
+        at_work = {job.job.job_id for job in view.jobs if job.outcome.is_live}
+        anew = changed_jobs(self.paths, self.loaded, self.jobs, prepared)
+        write_jobs(self.paths, self.loaded, self.jobs, prepared, at_work=at_work)
+        return [job_id for job_id in anew if job_id not in at_work]
 
     def _submission(self, todo: Sequence[TrainingJob], executor: ExecutorName) -> Submission:
         return new_submission(
@@ -153,21 +170,34 @@ class _Request:
         self.output.say(f"{len(todo)} jobs to submit, {len(able) - len(todo)} succeeded or at work already")
 
 
-def open_jobs(view: StudyView, jobs: Sequence[TrainingJob]) -> list[TrainingJob]:
-    """The jobs that have neither succeeded nor anybody at work on them.
+def open_jobs(view: StudyView, jobs: Sequence[TrainingJob], anew: Sequence[str] = ()) -> list[TrainingJob]:
+    """The jobs that have neither succeeded nor anybody at work on them; what those `anew` were earlier is no success.
 
     Raises
     ------
     SchedulerError
         Slurm has had one of them and does not say what became of it: submitting it again might train it twice.
+    RequestError
+        One of them was cancelled and has not ended yet: what it is now would end.
     """
+    _refuse_what_is_ending(view, jobs)
     outcomes = {job.job.job_id: job.outcome for job in view.jobs}
     for job in jobs:
         if job.job_id in view.unheard and outcomes[job.job_id].is_live:
             raise SchedulerError(
                 f"{job.job_id} may be running: {outcomes[job.job_id].reason}.", hint="Submit again when squeue answers."
             )
-    return [job for job in jobs if job.job_id not in outcomes or outcomes[job.job_id].may_be_submitted]
+    return [job for job in jobs if job.job_id in anew or job.job_id not in outcomes or outcomes[job.job_id].may_be_submitted]
+
+
+def _refuse_what_is_ending(view: StudyView, jobs: Sequence[TrainingJob]) -> None:
+    asked = {job.job_id for job in jobs}
+    ending = [job.job.job_id for job in view.jobs if job.job.job_id in asked and job.cancelled and job.outcome.is_live]
+    if ending:
+        raise RequestError(
+            f"{len(ending)} jobs were cancelled and have not ended yet: {', '.join(ending)}.",
+            hint="Submit again when `status` shows them as cancelled.",
+        )
 
 
 def needs_data(paths: StudyPaths, loaded: LoadedStudy, jobs: Sequence[TrainingJob], external: dict[Condition, JobData]) -> bool:
@@ -214,13 +244,14 @@ def _print_plan(
     return EXIT_OK
 
 
-def _refuse_other_version(paths: StudyPaths, loaded: LoadedStudy, calls: SlurmCalls) -> None:
-    """As `refuse_other_version`; but a study of which nothing was ever made, as its dataset job failed, may be mended."""
+def _joined(paths: StudyPaths, loaded: LoadedStudy, calls: SlurmCalls) -> LoadedStudy:
+    """As `joined`; but a study of which nothing was ever made, as its dataset job failed, may be mended."""
     try:
-        refuse_other_version(paths, loaded)
+        return joined(paths, loaded)
     except StudyChangedError:
         if holds_work(paths) or look(paths, calls).is_live():
             raise
+        return loaded
 
 
 def _refuse_absent_tensorboard(loaded: LoadedStudy) -> None:

@@ -24,6 +24,7 @@ from fly64_hpc.attempts import (
     publishing,
     remove_earlier_checkpoints,
 )
+from fly64_hpc.cancellations import CancelWatch
 from fly64_hpc.errors import StudyDirectoryError
 from fly64_hpc.frozen_code import require_code
 from fly64_hpc.job_paths import JobPaths, StudyPaths
@@ -50,6 +51,7 @@ SUBMISSION_VARIABLE = "FLY64_SUBMISSION"
 TRAINER_VARIABLE = "FLY64_TRAINER"
 """The environment variable that names another module than `ptycho_torch.pipeline`, with the same `train_job`."""
 SUPERSEDED = "a newer attempt"
+CANCELLED = "a cancel"
 
 
 def run_job(study_dir: str, job_id: str) -> str:
@@ -86,7 +88,7 @@ def attempt_job(study_dir: str, job_id: str, limit: TimeLimit | None = None) -> 
     # The debug executor runs in the submitter itself, whose code may have been edited since: its record says so.
     required_code = None if record.scheduler.executor == "debug" else code
     with StopFlag() as stop:
-        ending = _Attempt(study, paths, spec, record.attempt, stop, limit).run(required_code)
+        ending = _Attempt(study, paths, spec, record, stop, limit).run(required_code)
     return _end(paths, record, ending)
 
 
@@ -126,25 +128,29 @@ def scheduler_ids(environment: Mapping[str, str]) -> SchedulerIds:
             gpus=len(gpus),
         )
     executor = "debug" if "SUBMITIT_DEBUG_JOB_ID" in environment else "local"
-    return SchedulerIds(executor=executor, job_id=str(os.getpid()), node=socket.gethostname(), gpus=len(gpus))
+    job_id = environment.get("SUBMITIT_LOCAL_JOB_ID", str(os.getpid()))  # the former names the job's output in the scratch
+    return SchedulerIds(executor=executor, job_id=job_id, node=socket.gethostname(), gpus=len(gpus))
 
 
 class _Attempt:
     """One attempt: trains, and says how it ended as fields of its record."""
 
     def __init__(
-        self, study: StudyPaths, paths: JobPaths, spec: JobSpec, number: int, stop: StopFlag, limit: TimeLimit | None
+        self, study: StudyPaths, paths: JobPaths, spec: JobSpec, record: AttemptRecord, stop: StopFlag, limit: TimeLimit | None
     ) -> None:
         self._study = study
         self._paths = paths
         self._spec = spec
-        self._number = number
+        self._number = record.attempt
         self._stop = stop
         self._limit = limit
-        self._is_newest = NewestAttempt(paths, number)
+        self._is_newest = NewestAttempt(paths, record.attempt)
+        self._is_cancelled = CancelWatch(study, spec.config.job_id, record.submission)
         self._say_progress = _progress_printer(spec)
 
     def run(self, required_code: str | None) -> dict[str, Any]:
+        if self._is_cancelled.look():  # after this attempt is on record: whoever cancels later finds it there
+            return {"state": "interrupted", "stopped_by": CANCELLED}
         try:
             require_code(self._study, required_code)
             return self._work(_pipeline())
@@ -183,12 +189,16 @@ class _Attempt:
 
     def _interrupted(self, interruption: Any) -> dict[str, Any]:
         error = JobError(type="Interrupted", message=str(interruption), hint=interruption.hint)
-        stopped_by = self._stop.reason(self._limit) if self._stop() else SUPERSEDED
         steps = {"first_step": interruption.first_step, "step": interruption.step}
-        return {"state": "interrupted", "error": error, "stopped_by": stopped_by, **steps}
+        return {"state": "interrupted", "error": error, "stopped_by": self._stopped_by(), **steps}
+
+    def _stopped_by(self) -> str:
+        if self._is_cancelled.look():
+            return CANCELLED
+        return self._stop.reason(self._limit) if self._stop() else SUPERSEDED
 
     def _should_stop(self) -> bool:
-        return self._stop() or not self._is_newest()
+        return self._stop() or not self._is_newest() or self._is_cancelled()
 
     def _report(self, row: dict[str, Any]) -> None:
         if row["event"] == "epoch" and self._is_newest():

@@ -42,7 +42,7 @@ class SlurmStudy:
         )
         variables = {name: str(value) for name, value in environment.items()}
         if trainer is not None:
-            variables |= {"FLY64_TRAINER": trainer, "PYTHONPATH": str(REPOSITORY / "tests")}
+            variables |= {"FLY64_TRAINER": trainer, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}"}
         env = ("--set", f"resources.env={json.dumps(variables)}") if variables else ()
         return self.place.submit("--partition", partition, *roots, *env, *arguments)
 

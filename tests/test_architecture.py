@@ -11,7 +11,21 @@ TORCH_FREE = ("config", "npz_contract")
 
 FLOORS = {
     "fly64_hpc": [
-        ["__main__", "submit", "prepare", "collect", "status", "retry", "ingest", "evaluate", "compare", "report"],
+        [
+            "__main__",
+            "submit",
+            "prepare",
+            "collect",
+            "status",
+            "retry",
+            "cancel",
+            "verify",
+            "logs",
+            "ingest",
+            "evaluate",
+            "compare",
+            "report",
+        ],
         ["report_page.page"],
         [
             "report_page.summary",
@@ -28,10 +42,10 @@ FLOORS = {
         ["report_page.markup", "report_page.words"],
         ["study_schema", "local_supervisor", "slurm_task"],
         ["collector_job"],
-        ["command_line", "watching", "plan", "retrying", "comparison_figure"],
+        ["command_line", "watching", "plan", "retrying", "cancelling", "comparison_figure"],
         ["comparison_table"],
         ["comparison"],
-        ["handing_over", "collector"],
+        ["handing_over", "collector", "verification"],
         [
             "executor_facts",
             "manifest",
@@ -39,6 +53,8 @@ FLOORS = {
             "evaluation_record",
             "dataset_job",
             "retry_policy",
+            "local_ending",
+            "job_log",
             "executors.slurm",
             "executors.local",
             "executors.debug",
@@ -46,6 +62,7 @@ FLOORS = {
         ["datasets", "outcome", "slurm.scripts"],
         ["train_task"],
         ["submissions"],
+        ["study_growth", "cancellations"],
         ["attempts", "study_directory", "stop_signals", "history"],
         ["job_record"],
         ["provenance"],

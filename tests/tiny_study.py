@@ -17,7 +17,7 @@ from fly64_hpc.process_identity import ProcessIdentity
 from fly64_hpc.resources import Resources
 from fly64_hpc.study_directory import write_study
 from fly64_hpc.study_loading import LoadedStudy, load_study
-from fly64_hpc.submissions import ExecutorName, Submission, new_submission
+from fly64_hpc.submissions import ExecutorName, Part, Submission, new_submission
 from ptycho_torch.npz_contract import sha256_file
 
 AWAY = ProcessIdentity("another-host", 4711, "another-boot", 1)
@@ -55,6 +55,16 @@ class TinyStudy:
         )  # fmt: skip
         record.write(self.job(job).result(number))
         return record
+
+
+def on_slurm(study: TinyStudy, number: int, *jobs: str, **fields: Any) -> None:
+    """A submission of one array and a collector job."""
+    made = study.submission(*jobs, number=number, state="submitted")
+    train = {"kind": "train", "tag": f"t{number}", "jobs": made.jobs, "scheduler_job_id": f"{number}0"}
+    collect = {"kind": "collect", "tag": f"c{number}", "scheduler_job_id": f"{number}1"}
+    common: dict[str, Any] = {"state": "submitted", "resources": Resources()}
+    parts = tuple(Part.model_validate(common | part) for part in (train, collect))
+    made.model_copy(update={"parts": parts} | fields).write(study.paths.submission(number))
 
 
 def blank_submission(*jobs: str, **fields: Any) -> Submission:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import submitit
 
+from fly64_hpc.cancellations import cancelled_jobs
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.submissions import Ledger, Submission
 from fly64_hpc.train_task import SUBMISSION_VARIABLE, run_job
@@ -18,14 +19,18 @@ def run_here(study_dir: Path, submission: Submission) -> None:
 
     os.environ[SUBMISSION_VARIABLE] = str(submission.number)
     executor = submitit.DebugExecutor(folder=submission.scratch)
-    ledger = Ledger(StudyPaths(study_dir), submission)
+    paths = StudyPaths(study_dir)
+    ledger = Ledger(paths, submission)
     pipeline.clear_legacy_dict()
     for job_id in submission.jobs:
+        if job_id in cancelled_jobs(paths, submission.number):
+            ledger.note_end(job_id)
+            continue
         ledger.note_start(job_id)
         state = executor.submit(run_and_say, str(study_dir), job_id).result()
         ledger.note_end(job_id)
         pipeline.require_clear_legacy_dict()
-        if state == "interrupted":
+        if state == "interrupted" and job_id not in cancelled_jobs(paths, submission.number):
             return
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import submitit
 
+from fly64_hpc.cancellations import cancelled_jobs
 from fly64_hpc.frozen_code import code_environment
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.submissions import Ledger, Submission, read_submissions, read_supervisor
@@ -65,29 +66,36 @@ class Supervisor:
         self.submission = submission
         self.room = list(room)
         self.ledger = Ledger(paths, submission)
+        self.waiting = list(submission.jobs)
 
     def run(self) -> None:
-        """Start jobs as slots come free, until all have ended."""
+        """Start jobs as slots come free, until all have ended; those that are cancelled while they wait are not started."""
         self._wait_for_earlier()
         os.environ[SUBMISSION_VARIABLE] = str(self.submission.number)
-        waiting = list(self.submission.jobs)
         running: dict[str, tuple[submitit.Job[str], Slot]] = {}
-        while waiting or running:
-            while waiting and self.room:
-                job_id, slot = waiting.pop(0), self.room.pop(0)
+        while self.waiting or running:
+            self._drop_cancelled()
+            while self.waiting and self.room:
+                job_id, slot = self.waiting.pop(0), self.room.pop(0)
                 running[job_id] = (self._start(job_id, slot), slot)
             time.sleep(POLL_S)
             for job_id in [job_id for job_id, (job, _) in running.items() if job.done()]:
                 self.room.append(running.pop(job_id)[1])
                 self.ledger.note_end(job_id)
 
+    def _drop_cancelled(self) -> None:
+        for job_id in cancelled_jobs(self.paths, self.submission.number).intersection(self.waiting):
+            self.waiting.remove(job_id)
+            self.ledger.note_end(job_id)
+
     def _wait_for_earlier(self) -> None:
         """Earlier supervisors of this study use the same room: let them finish."""
         for earlier in read_submissions(self.paths):
             if earlier.number < self.submission.number and earlier.executor == "local":
                 record = read_supervisor(self.paths, earlier.number)
-                while record is not None and record.process.is_alive():
+                while self.waiting and record is not None and record.process.is_alive():
                     time.sleep(POLL_S)
+                    self._drop_cancelled()
 
     def _start(self, job_id: str, slot: Slot) -> "submitit.Job[str]":
         executor = submitit.LocalExecutor(folder=self.submission.scratch)
