@@ -26,7 +26,7 @@ from fly64_hpc.job_record import (
     read_record,
     read_skipped_views,
 )
-from fly64_hpc.job_state import JobState
+from fly64_hpc.job_state import JobState, QueueFacts
 from fly64_hpc.manifest import job_entry, manifest
 from fly64_hpc.outcome import Outcome, Witnesses, is_earlier, judge
 from fly64_hpc.slurm.calls import SlurmCalls
@@ -54,6 +54,8 @@ class JobView:
     """Where it runs or last ran; empty where nobody says."""
     held_task: str = ""
     """What Slurm calls it, where it is held after a failed launch."""
+    queue: QueueFacts | None = None
+    """What Slurm's queue says of it, where it waits or runs there."""
 
     @property
     def is_with_slurm(self) -> bool:
@@ -184,9 +186,8 @@ def _look_at_job(kept: _KeptJob, facts: ExecutorFacts, skipped: list[dict[str, A
         outcome = _skip(kept.job, skipped) or judge(_witnesses(kept, submission, facts))
     own_node = (readable.scheduler.node or "") if readable and not _is_earlier(readable, submission) else ""
     node = (fact.node if fact else "") or own_node
-    return JobView(
-        kept.job, kept.paths, kept.spec, readable, kept.attempts, submission, outcome, node, fact.held_task if fact else ""
-    )
+    held, queue = (fact.held_task, fact.queue) if fact else ("", None)
+    return JobView(kept.job, kept.paths, kept.spec, readable, kept.attempts, submission, outcome, node, held, queue)
 
 
 def _is_earlier(record: AttemptRecord, submission: Submission | None) -> bool:

@@ -55,6 +55,10 @@ class JobPaths:
         """The record of one attempt."""
         return self.attempt(number) / "result.json"
 
+    def heartbeat(self, number: int) -> Path:
+        """What one attempt says of its progress while it runs."""
+        return self.attempt(number) / "heartbeat.json"
+
     @property
     def lock(self) -> Path:
         """Held while an attempt is claimed, and while one publishes."""

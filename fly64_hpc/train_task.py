@@ -25,6 +25,7 @@ from fly64_hpc.attempts import (
     remove_earlier_checkpoints,
 )
 from fly64_hpc.errors import StudyDirectoryError
+from fly64_hpc.heartbeat import Pulse
 from fly64_hpc.job_paths import JobPaths, StudyPaths
 from fly64_hpc.job_record import (
     AttemptRecord,
@@ -132,6 +133,7 @@ class _Attempt:
         self._stop = stop
         self._limit = limit
         self._is_newest = NewestAttempt(paths, number)
+        self._pulse = Pulse(paths.heartbeat(number), number)
         self._say_progress = _progress_printer(spec)
 
     def run(self) -> dict[str, Any]:
@@ -180,6 +182,7 @@ class _Attempt:
         return self._stop() or not self._is_newest()
 
     def _report(self, row: dict[str, Any]) -> None:
+        self._pulse.note(row)
         if row["event"] == "epoch" and self._is_newest():
             publish_history(self._paths, self._number)
         self._say_progress(row)
