@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fly64_hpc import checkpoint_index, executor_facts
+from fly64_hpc import checkpoint_index, executor_facts, file_digests
 from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, StudyDirectoryError
 from fly64_hpc.executor_facts import ExecutorFacts, log_evidence
 from fly64_hpc.file_lock import locked
@@ -20,6 +20,7 @@ from fly64_hpc.job_record import (
     DamagedRecord,
     JobSpec,
     bundle_digest,
+    bundle_of,
     proven_success,
     read_attempt,
     read_json,
@@ -33,7 +34,7 @@ from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.slurm.task_logs import NO_EVIDENCE
 from fly64_hpc.study_directory import StoredStudy, read_study
 from fly64_hpc.submissions import Submission, read_submissions
-from ptycho_torch.npz_contract import write_json
+from ptycho_torch.config import write_json
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,8 @@ def collect(paths: StudyPaths, calls: SlurmCalls | None = None) -> StudyView:
         write_json(
             paths.manifest, manifest(paths, view.study, entries, view.skipped_views, view.submissions, _created_utc(paths))
         )
+        proven = [bundle_of(job.paths, job.record) for job in view.jobs if job.record and job.outcome.state is JobState.SUCCEEDED]
+        file_digests.remember(paths.verified_bundles, paths.root, proven)
         if not paths.is_phase_f:  # solvers leave no checkpoints
             checkpoint_index.write_index(paths, view.study.design.study, [job.job for job in view.jobs])
     return view

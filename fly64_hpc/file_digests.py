@@ -43,7 +43,7 @@ def trust(file: Path, root: Path) -> None:
         content = json.loads(file.read_text())
         kept = {} if content["schema_version"] != SCHEMA_VERSION else content["verified"]
         for name, fact in kept.items():
-            _known.setdefault(root / name, (tuple(fact["stamp"]), str(fact["sha256"])))
+            _known.setdefault(root / name, (_as_stamp(fact["stamp"]), str(fact["sha256"])))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return  # it only saves time: without it every file is read
 
@@ -56,6 +56,11 @@ def remember(file: Path, root: Path, paths: Iterable[Path]) -> None:
         if digest and time.time_ns() - max(stamp[:2]) > SETTLED_S * 1e9:
             verified[path.relative_to(root).as_posix()] = {"stamp": stamp, "sha256": digest}
     write_json(file, {"schema_version": SCHEMA_VERSION, "verified": verified})
+
+
+def _as_stamp(numbers: list[int]) -> Stamp:
+    mtime_ns, ctime_ns, size_bytes, inode = numbers
+    return mtime_ns, ctime_ns, size_bytes, inode
 
 
 def _stamp(path: Path) -> Stamp:

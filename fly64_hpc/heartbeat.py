@@ -1,6 +1,7 @@
 """heartbeat.json: what the node's training process says of its progress, and the law by which silence means that it is stuck.
 
-It is written by what the trainer itself reports, in the trainer's own thread: a process that is alive and does nothing says nothing.
+It is written from what the trainer itself reports, in the trainer's own thread: a process that is alive and does nothing says
+nothing.
 """
 
 import time

@@ -169,6 +169,11 @@ class StudyPaths:
         return self.root / ".collect.lock"
 
     @property
+    def verified_bundles(self) -> Path:
+        """The sha256 of each bundle as the collector found it, for `status`."""
+        return self.root / "verified_bundles.json"
+
+    @property
     def checkpoint_index(self) -> Path:
         """Every checkpoint, with its digest."""
         return self.root / "checkpoint_index.json"

@@ -11,8 +11,7 @@ from fly64_hpc.errors import StudyDirectoryError
 from fly64_hpc.file_digests import file_digest
 from fly64_hpc.job_paths import JobPaths
 from fly64_hpc.process_identity import ProcessIdentity
-from ptycho_torch.config import JobConfig, SolverJobConfig
-from ptycho_torch.config import write_json
+from ptycho_torch.config import JobConfig, SolverJobConfig, write_json
 
 RecordT = TypeVar("RecordT", bound="Record")
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]

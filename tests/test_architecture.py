@@ -12,7 +12,10 @@ TORCH_FREE = ("config", "npz_contract")
 FLOORS = {
     "fly64_hpc": [
         ["__main__", "submit", "prepare", "collect", "status", "retry", "ingest", "evaluate", "compare", "report"],
-        ["report_page.page"],
+        ["report_page.page", "glance.table", "glance.plain", "glance.machine"],
+        ["glance.lines"],
+        ["glance.words"],
+        ["glance.facts"],
         [
             "report_page.summary",
             "report_page.failures",
@@ -28,6 +31,8 @@ FLOORS = {
         ["report_page.markup", "report_page.words"],
         ["study_schema", "local_supervisor", "slurm_task"],
         ["collector_job"],
+        ["glance.forecast"],
+        ["gpu_hours"],
         ["command_line", "watching", "plan", "retrying", "comparison_figure"],
         ["comparison_table"],
         ["comparison"],
@@ -47,7 +52,8 @@ FLOORS = {
         ["train_task", "submissions"],
         ["attempts", "study_directory", "stop_signals", "history", "heartbeat"],
         ["job_record"],
-        ["job_paths", "process_identity", "slurm.facts", "slurm.task_logs", "slurm.configuration", "slurm.sbatch"],
+        ["job_paths", "file_digests", "process_identity"],
+        ["slurm.facts", "slurm.task_logs", "slurm.configuration", "slurm.sbatch"],
         ["job_state", "slurm.states", "slurm.arrays", "slurm.pending_reasons"],
         ["slurm.calls", "slurm.times"],
         ["job_matrix"],

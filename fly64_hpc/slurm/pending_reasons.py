@@ -76,7 +76,7 @@ _PER = {"PerUser": " a user", "PerAccount": " an account", "PerJob": " a job", "
 
 
 def waiting_sentence(reason: str) -> str:
-    """Why a job waits, from squeue's reason, whose raw word stands in brackets; a word that nobody knows here is said to be that."""
+    """Why a job waits, from squeue's reason, whose raw word stands in brackets; one that nobody knows here is said to be that."""
     word = reason.strip() or "None"
     head = re.split(r"[,:(]", word)[0].strip()
     sentence = WAITS.get(head) or _of_slurm(word) or _limit(head)

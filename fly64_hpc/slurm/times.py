@@ -16,7 +16,7 @@ def duration_s(text: str) -> int | None:
 
 
 def moment_utc(text: str) -> str | None:
-    """A moment of this machine's time zone, `2026-11-28T20:00:00`, as records have it; None for `N/A` and whatever else is none."""
+    """A moment of this machine's time zone, `2026-11-28T20:00:00`, as records have it; None for what is none, as `N/A`."""
     try:
         local = datetime.fromisoformat(text.strip()).astimezone()
     except (ValueError, OverflowError):
