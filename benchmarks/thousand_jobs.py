@@ -34,7 +34,7 @@ design:
   patch_size_px: 32
   views: {{baseline: {{gridsize: 1}}}}
   seeds: {{training: [{seeds}]}}
-training: {{unet_widths: [4, 8], epochs: 1, threads: 1}}
+training: {{unet_widths: [4, 8], epochs: {epochs}, threads: 1}}
 resources:
   partition: gpu
   cpu_partition: cpu
@@ -52,9 +52,7 @@ def main() -> None:
     """Measure, and print a line for each figure."""
     parser = argparse.ArgumentParser(description="What a 1,000-job study costs on Slurm.")
     parser.add_argument("--jobs", type=int, default=1000)
-    parser.add_argument(
-        "--status-only", action="store_true", help="only how fast status is, on a directory that was written for it"
-    )
+    parser.add_argument("--status-only", action="store_true", help="how fast status is, on a directory written for it")
     arguments = parser.parse_args()
     jobs = arguments.jobs
     if arguments.status_only:
@@ -98,7 +96,7 @@ def _measure(cluster: Cluster, folder: Path, jobs: int) -> None:
 
 def _measure_status(folder: Path, jobs: int) -> None:
     """`status` as a whole process: before any collect, when it reads every bundle, and after one."""
-    study = _write_study(folder, jobs)
+    study = _write_study(folder, jobs, epochs=50)
     build(folder, study)
     environment = os.environ | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)}
     for when in ("never collected", "collected"):
@@ -110,9 +108,9 @@ def _measure_status(folder: Path, jobs: int) -> None:
         _run(folder, environment, "collect", "--study", str(study), codes=(0, 1))
 
 
-def _write_study(folder: Path, jobs: int) -> Path:
+def _write_study(folder: Path, jobs: int, epochs: int = 1) -> Path:
     study = folder / "thousand.yaml"
-    study.write_text(STUDY.format(seeds=", ".join(map(str, range(jobs))), tests=REPOSITORY / "tests"))
+    study.write_text(STUDY.format(seeds=", ".join(map(str, range(jobs))), tests=REPOSITORY / "tests", epochs=epochs))
     return study
 
 

@@ -45,9 +45,7 @@ def picture(glance: StudyGlance, problems: Sequence[str], called: str, console: 
 
 def _heading(glance: StudyGlance) -> Text:
     name, moment = glance.view.study.design.study, glance.made_utc[:19].replace("T", " ")
-    return Text.assemble(
-        (name, "bold"), f"  {glance.view.paths.root}  ", (f"{glance.made_utc[:19].replace('T', ' ')} UTC", "dim")
-    )
+    return Text.assemble((name, "bold"), f"  {glance.view.paths.root}  ", (f"{moment} UTC", "dim"))
 
 
 def _table(shown: list[Line], console: Console) -> Table:

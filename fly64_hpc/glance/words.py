@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from fly64_hpc.glance.facts import JobGlance, StudyGlance
 from fly64_hpc.gpu_hours import Spent
 from fly64_hpc.job_state import JobState
+from fly64_hpc.report_page.words import number
 from fly64_hpc.slurm.pending_reasons import waiting_sentence
 
 MISSING = "-"
@@ -108,7 +109,7 @@ def costs(glance: StudyGlance) -> str:
     """GPU-hours asked, used and lost, or the hours of attempts where no GPU was in play."""
     asked, spent = glance.asked_gpu_h, glance.spent
     if asked or spent.gpu_h:
-        return f"GPU-hours: {asked:.3g} asked, {spent.gpu_h:.3g} used, {spent.lost_gpu_h:.3g} lost"
+        return f"GPU-hours: {number(asked)} asked, {number(spent.gpu_h)} used, {number(spent.lost_gpu_h)} lost"
     if spent == Spent():
         return ""
     return f"no GPU; all attempts took {rough(3600 * spent.hours)}, of which {rough(3600 * spent.lost_hours)} were lost"
