@@ -2,7 +2,7 @@
 
 Run as root on Debian 12 by `make bench`; brings the cluster up where it is not, and takes down what it brought up. Prints
 seconds to submit beside one plain array of the same size in the same run, scheduler calls, files written, seconds to run, and
-seconds for a cold `collect`.
+seconds for a cold `collect`. `--status-only` needs no cluster: it measures `status` on a directory of jobs at every state.
 """
 
 import argparse
@@ -16,11 +16,14 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "batch" / "test_cluster"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from built_study import build
 from cluster import Cluster
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 LIMIT_S = 1200.0
+REPEATS = 5
 
 STUDY = """\
 study: thousand
@@ -31,7 +34,7 @@ design:
   patch_size_px: 32
   views: {{baseline: {{gridsize: 1}}}}
   seeds: {{training: [{seeds}]}}
-training: {{unet_widths: [4, 8], epochs: 1, threads: 1}}
+training: {{unet_widths: [4, 8], epochs: {epochs}, threads: 1}}
 resources:
   partition: gpu
   cpu_partition: cpu
@@ -49,7 +52,13 @@ def main() -> None:
     """Measure, and print a line for each figure."""
     parser = argparse.ArgumentParser(description="What a 1,000-job study costs on Slurm.")
     parser.add_argument("--jobs", type=int, default=1000)
-    jobs = parser.parse_args().jobs
+    parser.add_argument("--status-only", action="store_true", help="how fast status is, on a directory written for it")
+    arguments = parser.parse_args()
+    jobs = arguments.jobs
+    if arguments.status_only:
+        with tempfile.TemporaryDirectory() as folder:
+            _measure_status(Path(folder), jobs)
+        return
     cluster = Cluster(say=lambda _: None)
     was_up = any(cluster.states().values())
     try:
@@ -64,9 +73,7 @@ def main() -> None:
 
 
 def _measure(cluster: Cluster, folder: Path, jobs: int) -> None:
-    seeds = ", ".join(map(str, range(jobs)))
-    study = folder / "thousand.yaml"
-    study.write_text(STUDY.format(seeds=seeds, tests=REPOSITORY / "tests"))
+    study = _write_study(folder, jobs)
     environment = os.environ | cluster.environment()
     plain_s = statistics.median(_plain_array(cluster, folder, environment, jobs) for _ in range(3))
     _run(folder, environment, "prepare", "--study", str(study))
@@ -87,6 +94,26 @@ def _measure(cluster: Cluster, folder: Path, jobs: int) -> None:
         _print(f"cold {verb}", f"{seconds:.2f} s; {_calls(said)}")
 
 
+def _measure_status(folder: Path, jobs: int) -> None:
+    """`status` as a whole process: before any collect, when it reads every bundle, and after one."""
+    study = _write_study(folder, jobs, epochs=50)
+    build(folder, study)
+    environment = os.environ | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)}
+    for when in ("never collected", "collected"):
+        seconds, said = zip(
+            *(_run(folder, environment, "status", "--study", str(study), codes=(1,)) for _ in range(REPEATS)), strict=True
+        )
+        _print(f"status, {when}", f"{statistics.median(seconds):.2f} s of {REPEATS}; {_calls(said[0])}")
+        time.sleep(2)
+        _run(folder, environment, "collect", "--study", str(study), codes=(0, 1))
+
+
+def _write_study(folder: Path, jobs: int, epochs: int = 1) -> Path:
+    study = folder / "thousand.yaml"
+    study.write_text(STUDY.format(seeds=", ".join(map(str, range(jobs))), tests=REPOSITORY / "tests", epochs=epochs))
+    return study
+
+
 def _plain_array(cluster: Cluster, folder: Path, environment: dict[str, str], jobs: int) -> float:
     script = folder / "plain.sh"
     script.write_text("#!/bin/sh\ntrue\n")
@@ -98,10 +125,14 @@ def _plain_array(cluster: Cluster, folder: Path, environment: dict[str, str], jo
     return seconds
 
 
-def _run(folder: Path, environment: dict[str, str], verb: str, *arguments: str) -> tuple[float, str]:
+def _run(
+    folder: Path, environment: dict[str, str], verb: str, *arguments: str, codes: tuple[int, ...] = (0,)
+) -> tuple[float, str]:
     started = time.monotonic()
     command = [sys.executable, "-m", f"fly64_hpc.{verb}", *arguments]
-    answer = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    answer = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if answer.returncode not in codes:
+        raise SystemExit(f"{verb} ended with {answer.returncode}: {answer.stderr}")
     return time.monotonic() - started, answer.stdout
 
 

@@ -15,7 +15,7 @@ from fly64_hpc.errors import StudyDirectoryError
 from fly64_hpc.file_lock import locked
 from fly64_hpc.job_paths import JobPaths
 from fly64_hpc.job_record import AttemptRecord, read_attempt
-from ptycho_torch.npz_contract import write_text
+from ptycho_torch.config import write_text
 
 PUBLISHED = (
     "history.jsonl",

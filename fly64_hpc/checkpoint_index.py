@@ -11,7 +11,7 @@ from fly64_hpc.job_matrix import TrainingJob
 from fly64_hpc.job_paths import JobPaths, StudyPaths
 from fly64_hpc.job_record import now_utc, read_json
 from fly64_hpc.study_directory import SCHEMA_VERSION
-from ptycho_torch.npz_contract import sha256_file, write_json
+from ptycho_torch.config import sha256_file, write_json
 
 COPIED_FACTS = ("epoch", "step", "sha256", "size_bytes", "config_sha256", "attempt", "lesson", "val_loss", "created_utc")
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fly64_hpc import checkpoint_index, executor_facts
+from fly64_hpc import checkpoint_index, executor_facts, file_digests
 from fly64_hpc.cancellations import Cancelled, cancelled_by_job, read_cancellations
 from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, StudyDirectoryError
 from fly64_hpc.executor_facts import ExecutorFacts, log_evidence
@@ -21,20 +21,21 @@ from fly64_hpc.job_record import (
     DamagedRecord,
     JobSpec,
     bundle_digest,
+    bundle_of,
     proven_success,
     read_attempt,
     read_json,
     read_record,
     read_skipped_views,
 )
-from fly64_hpc.job_state import JobState
+from fly64_hpc.job_state import JobState, QueueFacts
 from fly64_hpc.manifest import job_entry, manifest
 from fly64_hpc.outcome import Outcome, Witnesses, is_earlier, judge
 from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.slurm.task_logs import NO_EVIDENCE
 from fly64_hpc.study_directory import StoredStudy, read_study
 from fly64_hpc.submissions import Submission, read_submissions
-from ptycho_torch.npz_contract import write_json
+from ptycho_torch.config import write_json
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class JobView:
     """What Slurm calls it, where it is held after a failed launch."""
     cancelled: str = ""
     """Who cancelled it, or that it be tried again, in its newest submission, and when; nothing where nobody did."""
+    queue: QueueFacts | None = None
+    """What Slurm's queue says of it, where it waits or runs there."""
 
     @property
     def is_with_slurm(self) -> bool:
@@ -125,6 +128,8 @@ def collect(paths: StudyPaths, calls: SlurmCalls | None = None) -> StudyView:
         write_json(
             paths.manifest, manifest(paths, view.study, entries, view.skipped_views, view.submissions, _created_utc(paths))
         )
+        proven = [bundle_of(job.paths, job.record) for job in view.jobs if job.record and job.outcome.state is JobState.SUCCEEDED]
+        file_digests.remember(paths.verified_bundles, paths.root, proven)
         if not paths.is_phase_f:  # solvers leave no checkpoints
             checkpoint_index.write_index(paths, view.study.design.study, [job.job for job in view.jobs])
     return view
@@ -194,8 +199,19 @@ def _look_at_job(
         )
     own_node = (readable.scheduler.node or "") if readable and not _is_earlier(readable, submission) else ""
     node = (fact.node if fact else "") or own_node
-    held_task = fact.held_task if fact else ""
-    return JobView(kept.job, kept.paths, kept.spec, readable, kept.attempts, submission, outcome, node, held_task, by_whom)
+    return JobView(
+        job=kept.job,
+        paths=kept.paths,
+        spec=kept.spec,
+        record=readable,
+        attempts=kept.attempts,
+        submission=submission,
+        outcome=outcome,
+        node=node,
+        held_task=fact.held_task if fact else "",
+        cancelled=by_whom,
+        queue=fact.queue if fact else None,
+    )
 
 
 def _is_earlier(record: AttemptRecord, submission: Submission | None) -> bool:

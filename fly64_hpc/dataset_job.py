@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from fly64_hpc import datasets
 from fly64_hpc.datasets import JobData, PreparedData, Say
 from fly64_hpc.errors import StudyDirectoryError
+from fly64_hpc.file_digests import file_digest
 from fly64_hpc.file_lock import locked
 from fly64_hpc.frozen_code import require_code
 from fly64_hpc.job_matrix import TrainingJob, job_config, study_jobs
 from fly64_hpc.job_paths import StudyPaths
-from fly64_hpc.job_record import JobSpec, file_digest, read_record
+from fly64_hpc.job_record import JobSpec, read_record
 from fly64_hpc.process_identity import this_process
 from fly64_hpc.study import ResolvedStudy
 from fly64_hpc.study_directory import read_study

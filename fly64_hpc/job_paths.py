@@ -55,6 +55,10 @@ class JobPaths:
         """The record of one attempt."""
         return self.attempt(number) / "result.json"
 
+    def heartbeat(self, number: int) -> Path:
+        """What one attempt says of its progress while it runs."""
+        return self.attempt(number) / "heartbeat.json"
+
     @property
     def lock(self) -> Path:
         """Held while an attempt is claimed, and while one publishes."""
@@ -181,6 +185,11 @@ class StudyPaths:
     def collect_lock(self) -> Path:
         """Held while the manifest and the checkpoint index are made."""
         return self.root / ".collect.lock"
+
+    @property
+    def verified_bundles(self) -> Path:
+        """The sha256 of each bundle as the collector found it, for `status`."""
+        return self.root / "verified_bundles.json"
 
     @property
     def checkpoint_index(self) -> Path:

@@ -1,7 +1,6 @@
 """What a job is (job.json, written by the submitter) and what became of one attempt (result.json, written by its node)."""
 
 import datetime
-import functools
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -9,11 +8,11 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fly64_hpc.errors import StudyDirectoryError
+from fly64_hpc.file_digests import file_digest
 from fly64_hpc.job_paths import JobPaths
 from fly64_hpc.process_identity import ProcessIdentity
 from fly64_hpc.provenance import AttemptProvenance
-from ptycho_torch.config import JobConfig, SolverJobConfig
-from ptycho_torch.npz_contract import sha256_file, write_json
+from ptycho_torch.config import JobConfig, SolverJobConfig, write_json
 
 RecordT = TypeVar("RecordT", bound="Record")
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
@@ -149,17 +148,6 @@ def bundle_digest(paths: JobPaths, record: AttemptRecord) -> str | None:
     """The sha256 of a job's bundle as it lies there; None where it does not."""
     bundle = bundle_of(paths, record)
     return file_digest(bundle) if bundle.is_file() else None
-
-
-def file_digest(path: Path) -> str:
-    """The file's sha256, computed once for as long as it is not written to."""
-    facts = path.stat()
-    return _digest(path, facts.st_mtime_ns, facts.st_size, facts.st_ino)
-
-
-@functools.lru_cache(maxsize=10_000)
-def _digest(path: Path, mtime_ns: int, size_bytes: int, inode: int) -> str:
-    return sha256_file(path)
 
 
 def read_skipped_views(path: Path) -> list[dict[str, Any]]:

@@ -36,6 +36,22 @@ class JobState(StrEnum):
 
 
 @dataclass(frozen=True)
+class QueueFacts:
+    """What Slurm's queue says of a job that waits or runs."""
+
+    word: str
+    """Slurm's word for the state."""
+    reason: str = ""
+    """Slurm's word for why it waits; empty where it gives none."""
+    limit_s: int | None = None
+    """Its time limit; None where there is none, or nobody says."""
+    left_s: int | None = None
+    """What is left of it."""
+    start_utc: str | None = None
+    """When it started or, by Slurm's estimate, will."""
+
+
+@dataclass(frozen=True)
 class ExecutorFact:
     """What an executor says of one job."""
 
@@ -53,6 +69,8 @@ class ExecutorFact:
     """How much memory it used, in words, where the executor knows."""
     held_task: str = ""
     """What Slurm calls a task that it holds because its own launch of it failed; it waits until it is released."""
+    queue: QueueFacts | None = None
+    """What the queue says, where the job stands there without an end."""
     is_lost: bool = False
     """Whether the executor once had the job, and has forgotten it without an end."""
 

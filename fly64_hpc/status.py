@@ -1,39 +1,22 @@
-"""The study at a glance: every job, its state and why. Writes nothing."""
+"""The study at a glance: every job, its state and why, how far it is and what it cost. Writes nothing."""
 
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Callable, Sequence
 
-from fly64_hpc.collector import JobView, StudyView, look
+from fly64_hpc import file_digests
+from fly64_hpc.collector import look
 from fly64_hpc.command_line import Output, VerbParser, add_directory_flags, add_phase_flag, run_verb, study_paths
-from fly64_hpc.history import last_epoch
+from fly64_hpc.glance import plain, words
+from fly64_hpc.glance.facts import StudyGlance, glance
+from fly64_hpc.glance.machine import machine_view
+from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.slurm.calls import SlurmCalls
-from fly64_hpc.watching import summary_line
+from fly64_hpc.watching import PLAIN_PERIOD_S, views
 
-EXAMPLES = ("--study-dir outputs/fly64_demo", "--study configs/fly64_demo.yaml --json")
-
-HEADINGS = ("job", "state", "epoch", "loss", "validation", "patterns/s", "attempts", "why")
-
-
-def row(job: JobView) -> tuple[str, ...]:
-    """A job as a line of the table."""
-    epoch = last_epoch(job.paths) or {}
-    losses = (f"{epoch[key]:.4f}" if key in epoch else "-" for key in ("train_loss", "val_loss"))
-    speed = f"{epoch['samples_per_s']:.0f}" if "samples_per_s" in epoch else "-"
-    return (
-        job.job.job_id,
-        job.outcome.state.value,
-        str(epoch.get("epoch", "-")),
-        *losses,
-        speed,
-        str(job.attempts),
-        job.outcome.reason,
-    )
-
-
-def table(view: StudyView) -> list[str]:
-    """The study as lines of equal columns."""
-    rows = [HEADINGS, *(row(job) for job in view.jobs)]
-    widths = [max(len(cells[column]) for cells in rows) for column in range(len(HEADINGS))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip() for cells in rows]
+EXAMPLES = ("--study-dir outputs/fly64_demo --watch", "--study configs/fly64_demo.yaml --json")
+WATCH_PERIOD_S = 2.0
+"""Between two looks at a study that only this machine runs; Slurm is asked less often."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -41,16 +24,87 @@ def main(argv: Sequence[str]) -> int:
     parser = VerbParser("status", "Show every job of a study, its state and why.", EXAMPLES)
     add_directory_flags(parser)
     add_phase_flag(parser)
+    parser.add_argument("--watch", action="store_true", help="show it again and again, until nobody is at work on it or Ctrl-C")
     arguments = parser.parse_args(argv)
-    output = Output(arguments.json)
-    calls = SlurmCalls()
-    view = look(study_paths(arguments), calls)
-    called = [calls.summary()] if calls.counts else []
-    for line in (*view.problems, *table(view), summary_line(view), *called):
+    output, calls, paths = Output(arguments.json), SlurmCalls(), study_paths(arguments)
+    file_digests.trust(paths.verified_bundles, paths.root)
+    if arguments.watch:
+        seen = _watch(paths, output, calls)
+    else:
+        seen = glance(look(paths, calls))
+        _show(seen, output, calls)
+    output.result(machine_view(seen, dict(calls.counts)))
+    return seen.view.exit_code
+
+
+def _is_terminal(output: Output) -> bool:
+    return sys.stdout.isatty() and not output.as_json
+
+
+def _show(seen: StudyGlance, output: Output, calls: SlurmCalls) -> None:
+    if _is_terminal(output):
+        from rich.console import Console
+
+        from fly64_hpc.glance.table import picture
+
+        console = Console()
+        console.print(picture(seen, seen.view.problems, _called(calls), console))
+        return
+    for line in (*seen.view.problems, *plain.table(seen), *_sums(seen, calls)):
         output.say(line)
-    rows = [dict(zip(HEADINGS, row(job), strict=True)) for job in view.jobs]
-    output.result({"study": view.study.design.study, "study_dir": str(view.paths.root), "jobs": rows})
-    return view.exit_code
+
+
+def _called(calls: SlurmCalls) -> str:
+    return calls.summary() if calls.counts else ""
+
+
+def _sums(seen: StudyGlance, calls: SlurmCalls) -> list[str]:
+    return [text for text in (words.counts(seen), words.costs(seen), _called(calls)) if text]
+
+
+def _watch(paths: StudyPaths, output: Output, calls: SlurmCalls) -> StudyGlance:
+    """Show the study until nobody is at work on it; what it was then is returned."""
+    if _is_terminal(output):
+        return _watch_live(paths, calls)
+    return _watch_plainly(paths, output.say, calls)
+
+
+def _watch_live(paths: StudyPaths, calls: SlurmCalls) -> StudyGlance:
+    from rich.console import Console
+    from rich.live import Live
+
+    from fly64_hpc.glance.table import picture
+
+    console = Console()
+    with Live(console=console, auto_refresh=False) as live:
+        for view in views(paths, calls, writes=False, poll_s=WATCH_PERIOD_S):
+            seen = glance(view)
+            live.update(picture(seen, view.problems, _called(calls), console), refresh=True)
+    return seen
+
+
+def _watch_plainly(paths: StudyPaths, say: Callable[[str], None], calls: SlurmCalls) -> StudyGlance:
+    """The whole table first and last; between them a line for each job whose state changes, and the counts now and then."""
+    known: dict[str, str] = {}
+    said_at = 0.0
+    for view in views(paths, calls, writes=False, poll_s=WATCH_PERIOD_S):
+        seen = glance(view)
+        _say_changes(seen, known, say)
+        if time.monotonic() - said_at > PLAIN_PERIOD_S:
+            said_at = time.monotonic()
+            say(words.counts(seen))
+    for line in (*seen.view.problems, *plain.table(seen), *_sums(seen, calls)):
+        say(line)
+    return seen
+
+
+def _say_changes(seen: StudyGlance, known: dict[str, str], say: Callable[[str], None]) -> None:
+    """Say which jobs have another state than they were known to have; the first time, all."""
+    for job in seen.jobs:
+        job_id, state = job.view.job.job_id, words.state_words(job)
+        if known.get(job_id) != state:
+            known[job_id] = state
+            say(f"{job_id}: {state} ({words.why(job)})")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import read_json
 from fly64_hpc.study import StudyDesign, changed_keys, stored_design
 from fly64_hpc.study_loading import LoadedStudy
-from ptycho_torch.npz_contract import write_json
+from ptycho_torch.config import write_json
 
 SCHEMA_VERSION = 1
 

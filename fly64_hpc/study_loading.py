@@ -14,7 +14,7 @@ from fly64_hpc.errors import StudyError
 from fly64_hpc.study import StudyDesign
 from fly64_hpc.study_errors import Locate, study_error
 from fly64_hpc.study_yaml import KeyPath, YamlDocument, parse_yaml, read_yaml
-from ptycho_torch.npz_contract import sha256_file
+from ptycho_torch.config import sha256_file
 
 DEFAULT_STUDY = Path("configs/fly64_dose_overlap.yaml")
 PROFILE_FOLDER = Path(__file__).resolve().parent.parent / "batch" / "profiles"

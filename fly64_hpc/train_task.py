@@ -27,6 +27,7 @@ from fly64_hpc.attempts import (
 from fly64_hpc.cancellations import CancelWatch
 from fly64_hpc.errors import StudyDirectoryError
 from fly64_hpc.frozen_code import require_code
+from fly64_hpc.heartbeat import Pulse
 from fly64_hpc.job_paths import JobPaths, StudyPaths
 from fly64_hpc.job_record import (
     AttemptRecord,
@@ -146,6 +147,7 @@ class _Attempt:
         self._limit = limit
         self._is_newest = NewestAttempt(paths, record.attempt)
         self._is_cancelled = CancelWatch(study, spec.config.job_id, record.submission)
+        self._pulse = Pulse(paths.heartbeat(record.attempt), record.attempt)
         self._say_progress = _progress_printer(spec)
 
     def run(self, required_code: str | None) -> dict[str, Any]:
@@ -201,6 +203,7 @@ class _Attempt:
         return self._stop() or not self._is_newest() or self._is_cancelled()
 
     def _report(self, row: dict[str, Any]) -> None:
+        self._pulse.note(row)
         if row["event"] == "epoch" and self._is_newest():
             publish_history(self._paths, self._number)
         self._say_progress(row)

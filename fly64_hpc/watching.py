@@ -58,13 +58,19 @@ def say_study(view: StudyView, output: Output, calls: SlurmCalls) -> None:
         output.say(calls.summary())
 
 
-def _views(paths: StudyPaths, calls: SlurmCalls) -> Iterator[StudyView]:
-    """The study again and again, until no job is live."""
+def views(paths: StudyPaths, calls: SlurmCalls, *, writes: bool = True, poll_s: float = POLL_S) -> Iterator[StudyView]:
+    """The study again and again, until no job is live; now and then it is collected too, where that is wanted.
+
+    Parameters
+    ----------
+    poll_s
+        Between two looks at a study that only this machine runs; Slurm is asked less often.
+    """
     collected_at = 0.0
     states: list[JobState] = []
     pause = Pause()
     while True:
-        is_due = time.monotonic() - collected_at > COLLECT_PERIOD_S
+        is_due = writes and time.monotonic() - collected_at > COLLECT_PERIOD_S
         view = collect(paths, calls) if is_due else look(paths, calls)
         collected_at = time.monotonic() if is_due else collected_at
         yield view
@@ -73,22 +79,22 @@ def _views(paths: StudyPaths, calls: SlurmCalls) -> Iterator[StudyView]:
         before, states = states, [job.outcome.state for job in view.jobs]
         if before != states:
             pause.start_over()
-        _wait(view, pause)
+        _wait(view, pause, poll_s)
 
 
-def _wait(view: StudyView, pause: Pause) -> None:
+def _wait(view: StudyView, pause: Pause, poll_s: float) -> None:
     by_slurm = view.open_parts or any(job.is_with_slurm for job in view.jobs if job.outcome.is_live)
     if by_slurm:
         pause.wait(longest_s=LONGEST_SILENCE_S if view.unheard else LONGEST_SLURM_POLL_S)
     else:
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
 
 
 def _watch_plainly(paths: StudyPaths, say: Callable[[str], None], calls: SlurmCalls) -> None:
     seen: dict[str, JobState] = {}
     problems: tuple[str, ...] = ()
     said_at = time.monotonic()
-    for view in _views(paths, calls):
+    for view in views(paths, calls):
         if view.problems and view.problems != problems:
             say(f"warning: {'; '.join(view.problems)}{'; waiting' if view.unheard else ''}")
         problems = view.problems
@@ -115,7 +121,7 @@ def _watch_live(paths: StudyPaths, calls: SlurmCalls) -> None:
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         tasks: dict[str, Any] = {}
-        for view in _views(paths, calls):
+        for view in views(paths, calls):
             for job in view.jobs:
                 if job.submission is None:
                     continue

@@ -1,4 +1,5 @@
-"""The typed configuration: frozen, checked once at birth, unknown keys refused. Imports no torch.
+"""The typed configuration: frozen, checked once at birth, unknown keys refused. Imports no torch and no numpy; whole files
+are written and digested through here by who needs no arrays.
 
 A study's YAML is made of these sections; what one dataset, one view and one job need is cut from them:
 
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from ptycho_torch.atomic_files import sha256_json
+from ptycho_torch.atomic_files import sha256_file, sha256_json, write_json, write_text
 from ptycho_torch.errors import ConfigError, PtychoError, ViewUnavailableError
 from ptycho_torch.strict_model import Count, NonNegative, PatchSize, Positive, Seed, Strict
 from ptycho_torch.training_config import ARCHITECTURES, EXECUTION_FIELDS, RefinerConfig, TrainingConfig
@@ -38,7 +39,10 @@ __all__ = [
     "ViewConfig",
     "ViewRecipe",
     "ViewUnavailableError",
+    "sha256_file",
     "sha256_json",
+    "write_json",
+    "write_text",
 ]
 
 

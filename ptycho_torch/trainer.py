@@ -72,7 +72,9 @@ class Surroundings:
     """The attempt's own folder of checkpoints."""
     attempt: int
     report: Report
-    """Called with `{"event": "step", step, total_steps}` after each step and `{"event": "epoch", ...}` after each epoch."""
+    """Called with `{"event": "lesson", lesson}` before a later lesson makes what it learns from, `{"event": "step", ...}` after each
+    step (`lesson`, `step` and `lesson_end_step`, where the lesson ends; `first_step`, where this attempt began; `total_steps` of all
+    lessons; `epoch`, those completed) and `{"event": "epoch", ...}` after each epoch."""
     should_stop: Callable[[], bool]
     """Asked before each step."""
     earlier_checkpoints: tuple[Path, ...] = ()
@@ -167,6 +169,7 @@ class _Trainer:
 
     def _begin(self, lesson: Lesson) -> None:
         """Begin a later lesson, with the best weights of the one before. Nothing is lost where this happens twice."""
+        self._surroundings.report({"event": "lesson", "lesson": lesson.label})
         self._model.load_state_dict(self._best_weights)
         self._optimizer = lesson_optimizer(lesson, self._job.training)
         self._advance({"best_step": None, "best_val_loss": None})
@@ -216,7 +219,7 @@ class _Trainer:
                 "epoch_seconds": self._progress.epoch_seconds + time.perf_counter() - started,
             }
         )
-        self._surroundings.report({"event": "step", "step": step + 1, "total_steps": self._spans[-1].end_step})
+        self._tell_step(span)
 
     def _finish_epoch(self, lesson: Lesson, batches: Sequence[Tensor]) -> None:
         progress = self._progress
@@ -237,6 +240,19 @@ class _Trainer:
         history = (*progress.history, row)
         self._advance({"epoch": row.epoch, "epoch_loss_sum": 0.0, "epoch_seconds": 0.0, "history": history})
         self._tell(row)
+
+    def _tell_step(self, span: _Span) -> None:
+        self._surroundings.report(
+            {
+                "event": "step",
+                "lesson": span.lesson.label,
+                "step": self._progress.step,
+                "lesson_end_step": span.end_step,
+                "first_step": self._first_step,
+                "total_steps": self._spans[-1].end_step,
+                "epoch": self._progress.epoch,
+            }
+        )
 
     def _tell(self, row: HistoryRow) -> None:
         self._write_history()

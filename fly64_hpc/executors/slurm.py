@@ -19,7 +19,7 @@ from fly64_hpc.slurm.sbatch import SbatchAnswer, Verdict, call_sbatch
 from fly64_hpc.slurm.scripts import render_script
 from fly64_hpc.slurm.states import find_by_name
 from fly64_hpc.submissions import Part, PartKind, Submission
-from ptycho_torch.npz_contract import write_text
+from ptycho_torch.config import write_text
 
 Say = Callable[[str], None]
 

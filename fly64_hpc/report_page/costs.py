@@ -1,7 +1,10 @@
 """GPU-hours: what each submission asked for, and what its attempts used."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fly64_hpc.gpu_hours import Spent, asked_gpu_h, spent_by_attempt
+from fly64_hpc.job_record import AttemptRecord
 from fly64_hpc.report_page import words
 from fly64_hpc.report_page.facts import StudyFacts
 from fly64_hpc.report_page.markup import Markup, paragraph, section
@@ -15,17 +18,17 @@ class Cost:
 
     submission: Submission
     asked_gpu_h: float
-    """GPUs times time limit, over all jobs that Slurm took; nothing where no scheduler was asked."""
     used_gpu_h: float
     lost_gpu_h: float
-    """Of those used: in attempts that did not succeed. What they saved may have served the next one."""
+    """By the law of `gpu_hours`."""
     elapsed_h: float
     """Hours of all attempts together, with a GPU or without."""
 
 
 def costs(facts: StudyFacts) -> list[Cost]:
     """Every submission in turn."""
-    return [_cost(facts, submission) for submission in facts.view.submissions]
+    attempts = [one for job in facts.jobs for one in spent_by_attempt(job.view)]
+    return [_cost(submission, attempts) for submission in facts.view.submissions]
 
 
 def costs_section(facts: StudyFacts) -> Markup:
@@ -38,29 +41,17 @@ def costs_section(facts: StudyFacts) -> Markup:
     )
     sentence = (
         f"Asked for {words.number(asked)} GPU-hours, used {words.number(used)}, "
-        f"of these {words.number(lost)} in attempts that did not succeed."
+        f"lost {words.number(lost)}: steps that nobody could go on from."
     )
     if not asked and not used:
         sentence = "No GPU was asked for by a scheduler, and none was used."
-    lead = f"{sentence} All attempts that have ended took {words.duration(elapsed * 3600)} together."
+    lead = f"{sentence} All attempts took {words.duration(elapsed * 3600)} together."
     return section("costs", "GPU-hours", paragraph(lead, class_="lead"), sortable("costs", "Submissions", _COLUMNS, every))
 
 
-def _cost(facts: StudyFacts, submission: Submission) -> Cost:
-    attempts = [one for job in facts.jobs for one in job.attempts if one.submission == submission.number]
-    hours = [((one.elapsed_s or 0.0) / 3600, one) for one in attempts]
-    return Cost(
-        submission,
-        _asked_gpu_h(submission),
-        sum(time * one.scheduler.gpus for time, one in hours),
-        sum(time * one.scheduler.gpus for time, one in hours if one.state != "succeeded"),
-        sum(time for time, _ in hours),
-    )
-
-
-def _asked_gpu_h(submission: Submission) -> float:
-    parts = [part for part in submission.parts if part.kind == "train" and part.state == "submitted"]
-    return sum(len(part.jobs) * part.resources.gpus_per_node * part.resources.time_limit_min / 60 for part in parts)
+def _cost(submission: Submission, attempts: Sequence[tuple[AttemptRecord, Spent]]) -> Cost:
+    spent = sum((hours for record, hours in attempts if record.submission == submission.number), Spent())
+    return Cost(submission, asked_gpu_h(submission), spent.gpu_h, spent.lost_gpu_h, spent.hours)
 
 
 _COLUMNS: list[Column[Cost]] = [
@@ -70,6 +61,6 @@ _COLUMNS: list[Column[Cost]] = [
     Column("jobs", "jobs", lambda one: len(one.submission.jobs)),
     Column("asked_gpu_h", "GPU-hours asked", lambda one: one.asked_gpu_h, lambda one: words.number(one.asked_gpu_h)),
     Column("used_gpu_h", "GPU-hours used", lambda one: one.used_gpu_h, lambda one: words.number(one.used_gpu_h)),
-    Column("lost_gpu_h", "without success", lambda one: one.lost_gpu_h, lambda one: words.number(one.lost_gpu_h)),
+    Column("lost_gpu_h", "GPU-hours lost", lambda one: one.lost_gpu_h, lambda one: words.number(one.lost_gpu_h)),
     Column("elapsed_h", "time of all attempts", lambda one: one.elapsed_h, lambda one: words.duration(one.elapsed_h * 3600)),
 ]

@@ -8,7 +8,7 @@ import pwd
 import re
 from dataclasses import replace
 
-from fly64_hpc.job_state import SLURM_STATES, ExecutorFact, JobState
+from fly64_hpc.job_state import SLURM_STATES, ExecutorFact, JobState, QueueFacts
 from fly64_hpc.resources import memory_mib
 from fly64_hpc.slurm.states import Incarnation, QueueRow, Seen, SlurmReport
 
@@ -46,9 +46,9 @@ def _open_fact(row: QueueRow, seen: Seen) -> ExecutorFact:
     if before is not None:
         words += f"; before that sacct: {_joined(before.word, before.detail, before.node)}"
     state = SLURM_STATES.get(row.word, JobState.PENDING)  # what squeue lists without an end that we know has none yet
-    return ExecutorFact(
-        state, words, node=row.node or (before.node if before else ""), before=_state(before.word) if before else None
-    )
+    queue = QueueFacts(row.word, row.reason, row.limit_s, row.left_s, row.start_utc)
+    node = row.node or (before.node if before else "")
+    return ExecutorFact(state, words, node=node, before=_state(before.word) if before else None, queue=queue)
 
 
 def _held_task(row: QueueRow, index: int | None) -> str:

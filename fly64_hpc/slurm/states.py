@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 
 from fly64_hpc.job_state import SLURM_STATES, JobState
 from fly64_hpc.slurm.calls import Answer, SlurmCalls
+from fly64_hpc.slurm.times import duration_s, moment_utc
 
-SQUEUE_FORMAT = "%j|%F|%K|%T|%r|%N"
+SQUEUE_FORMAT = "%j|%F|%K|%T|%r|%N|%l|%L|%S"
+_NEEDED_CELLS = 6
+"""The times after them are a help only."""
 SACCT_FORMAT = "JobID,JobName,State,ExitCode,NodeList,ReqMem,MaxRSS"
 _CLOCKS_DIFFER = datetime.timedelta(days=1)
 _TASK = re.compile(r"(\d+)(?:_(\d+|\[[\d,:\-]+(?:%\d+)?\]))?")
@@ -29,6 +32,10 @@ class QueueRow:
     """Slurm's word for the state."""
     reason: str
     node: str
+    limit_s: int | None = None
+    left_s: int | None = None
+    start_utc: str | None = None
+    """When it started, or when Slurm expects to start it."""
 
 
 @dataclass
@@ -117,10 +124,18 @@ def parse_squeue(text: str) -> Iterator[tuple[TaskKey, QueueRow]]:
     """Read lines of `SQUEUE_FORMAT`; a line that is none is passed over."""
     for line in text.splitlines():
         cells = line.strip().split("|")
-        if len(cells) == SQUEUE_FORMAT.count("|") + 1 and cells[1].isdigit():
-            tag, job_id, index, word, reason, node = cells
+        if len(cells) in (_NEEDED_CELLS, SQUEUE_FORMAT.count("|") + 1) and cells[1].isdigit():
+            tag, job_id, index, word, reason, node = cells[:_NEEDED_CELLS]
+            row = QueueRow(job_id, word, "" if reason == "None" else reason, node, *_times(cells[_NEEDED_CELLS:]))
             for number in _indices(index):
-                yield (tag, number), QueueRow(job_id, word, "" if reason == "None" else reason, node)
+                yield (tag, number), row
+
+
+def _times(cells: list[str]) -> tuple[int | None, int | None, str | None]:
+    """Time limit, what is left of it, and start."""
+    if not cells:
+        return None, None, None
+    return duration_s(cells[0]), duration_s(cells[1]), moment_utc(cells[2])
 
 
 def parse_sacct(text: str) -> Iterator[tuple[TaskKey, Incarnation]]:

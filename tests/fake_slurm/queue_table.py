@@ -17,7 +17,7 @@ _LAYOUT = "%.18i %.9P %.8j %.8u %.2t %.10M %.6D %R"
 _TITLES = {
     "i": "JOBID", "T": "STATE", "t": "ST", "r": "REASON", "N": "NODELIST", "j": "NAME", "F": "ARRAY_JOB_ID", "K": "ARRAY_TASK_ID",
     "A": "JOBID", "u": "USER", "P": "PARTITION", "M": "TIME", "D": "NODES", "R": "NODELIST(REASON)", "V": "SUBMIT_TIME",
-    "S": "START_TIME", "a": "ACCOUNT",
+    "S": "START_TIME", "a": "ACCOUNT", "l": "TIME_LIMIT", "L": "TIME_LEFT",
 }  # fmt: skip
 SHORT = {
     "PENDING": "PD", "RUNNING": "R", "COMPLETING": "CG", "COMPLETED": "CD", "FAILED": "F", "CANCELLED": "CA", "TIMEOUT": "TO",
@@ -101,6 +101,7 @@ def _row(group: list[tuple[Job, Task]]) -> dict[str, str]:
     name, index = _names(job, tasks, bracket=True)
     state = shown_state(task)
     reason = ",".join(dict.fromkeys(member["reason"] for member in reversed(tasks)))
+    limit_min = job["limit_min"]
     elapsed = (run["ended"] or time.time()) - run["started"] if run["started"] else 0
     return {
         "i": name,
@@ -120,6 +121,8 @@ def _row(group: list[tuple[Job, Task]]) -> dict[str, str]:
         "D": "1",
         "V": options.stamp(run["submitted"], "N/A"),
         "S": options.stamp(run["started"], "N/A"),
+        "l": "UNLIMITED" if limit_min is None else options.duration(60 * limit_min),
+        "L": "UNLIMITED" if limit_min is None else options.duration(60 * limit_min - elapsed),
     }
 
 

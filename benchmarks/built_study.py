@@ -1,0 +1,122 @@
+"""A study directory of many jobs at every state, written in a moment: nothing in it was trained.
+
+Its submission went to a Slurm of which only the recorded answers are here: `squeue` and `sacct` are programs that print them.
+"""
+
+import hashlib
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from fly64_hpc.dataset_job import job_spec
+from fly64_hpc.datasets import JobData
+from fly64_hpc.heartbeat import Heartbeat
+from fly64_hpc.job_matrix import job_matrix
+from fly64_hpc.job_paths import JobPaths, StudyPaths
+from fly64_hpc.job_record import AttemptRecord, DataFile, JobError, SchedulerIds, now_utc
+from fly64_hpc.process_identity import ProcessIdentity
+from fly64_hpc.resources import Resources
+from fly64_hpc.study_directory import write_study
+from fly64_hpc.study_loading import LoadedStudy, load_study
+from fly64_hpc.submissions import Part, Submission
+from ptycho_torch.config import TrainingConfig
+
+NODE = ProcessIdentity("g1", 4711, "another-boot", 1)
+TAG = "built-0001-train"
+STEPS = 40
+"""Of an epoch."""
+BUNDLE_BYTES = 2_000_000
+"""As a U-Net's weights are."""
+STATES = ("succeeded",) * 6 + ("running", "failed", "pending", "pending")
+
+
+def build(folder: Path, study: Path, *, gpus: int = 1) -> StudyPaths:
+    """Make the directory of a study, with states in turn and all files that its jobs would have left; its scheduler's programs go
+    into `folder/bin`."""
+    loaded = load_study(study, with_base=False)
+    paths = StudyPaths(folder / "outputs" / loaded.design.study)
+    write_study(paths, loaded)
+    submission = _submission(paths, [job.job_id for job in job_matrix(loaded.design)], gpus)
+    rows = [_job(paths, loaded, number, gpus) for number in range(len(submission.jobs))]
+    _program(folder / "bin" / "squeue", "\n".join(row for row in rows if row))
+    _program(folder / "bin" / "sacct", "")
+    return paths
+
+
+def _submission(paths: StudyPaths, jobs: list[str], gpus: int) -> Submission:
+    resources = Resources(gpus_per_node=gpus)
+    part = Part(
+        kind="train", tag="built-0001-train", state="submitted", jobs=tuple(jobs), resources=resources, scheduler_job_id="7"
+    )
+    made = Submission(
+        number=1, tag="built-0001", executor="slurm", state="submitted", created_utc=ago_utc(180), jobs=tuple(jobs), filters={},
+        resources=resources, scratch=str(paths.root.parent / "scratch"), submitter=NODE, parts=(part,),
+    )  # fmt: skip
+    made.write(paths.submission(1))
+    return made
+
+
+def _job(paths: StudyPaths, loaded: LoadedStudy, number: int, gpus: int) -> str:
+    """Write a job's files; its line of squeue is returned, empty where it is not in the queue any more."""
+    job, state = job_matrix(loaded.design)[number], STATES[number % len(STATES)]
+    own, data = paths.job(job), DataFile(path="data/scan.npz", sha256="0" * 64)
+    spec = job_spec(loaded, job, JobData(data, data, "0" * 64))
+    spec.write(own.spec)
+    if state == "pending":
+        return f"{TAG}|7|{number}|PENDING|{'Priority' if number % 2 else 'QOSMaxJobsPerUserLimit'}||4:00:00|4:00:00|N/A"
+    record = AttemptRecord(
+        attempt=1, state=state, submission=1, config_sha256=spec.config_sha256, process=NODE, started_utc=ago_utc(48),
+        scheduler=SchedulerIds(executor="slurm", job_id="7", array_index=number, node="g1", gpus=gpus),
+    )  # fmt: skip
+    ending: dict[str, Any] = {"ended_utc": ago_utc(24)}
+    if state == "succeeded":
+        weights = random.Random(number).randbytes(BUNDLE_BYTES)
+        own.bundle.write_bytes(weights)
+        digest = hashlib.sha256(weights).hexdigest()
+        ending |= {
+            "result": {
+                "bundle_sha256": digest,
+                "bundle_path": own.bundle.name,
+                "metrics": {},
+                "epochs_completed": loaded.design.training.total_epochs,
+            }
+        }
+    elif state == "failed":
+        ending |= {"error": JobError(type="ValueError", message="a loss that is not a number")}
+    record.model_copy(update=ending if state != "running" else {}).write(own.result(1))
+    _progress(own, state, loaded.design.training)
+    return f"{TAG}|7|{number}|RUNNING|None|g1|4:00:00|3:12:00|N/A" if state == "running" else ""
+
+
+def _progress(own: JobPaths, state: str, training: TrainingConfig) -> None:
+    lessons = ["network"] * training.epochs + ["refiner"] * (training.total_epochs - training.epochs)
+    done = len(lessons) if state == "succeeded" else training.epochs // 4
+    rows = (
+        {"lesson": lesson, "epoch": epoch, "step": STEPS * epoch, "train_loss": 2 / epoch, "val_loss": 1 + 2 / epoch,
+         "learning_rate": 0.002, "seconds": 12.3, "samples_per_s": 6100.0}
+        for epoch, lesson in enumerate(lessons[:done], 1)
+    )  # fmt: skip
+    own.history.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    folder = own.own_checkpoints(1)
+    folder.mkdir(parents=True)
+    for epoch in (done - 1, done):
+        (folder / f"step_{STEPS * epoch:08d}.json").write_text("{}")
+    Heartbeat(
+        attempt=1, time_utc=now_utc(), phase="training", lesson="network", step=STEPS * done, step_s=0.3, longest_silence_s=1.0,
+        lesson_end_step=STEPS * training.epochs, total_steps=STEPS * len(lessons), epoch=done,
+    ).write(own.heartbeat(1))  # fmt: skip
+
+
+def ago_utc(minutes: float) -> str:
+    """A moment so many minutes ago, as records have it."""
+    moment = datetime.now(UTC) - timedelta(minutes=minutes)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _program(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.with_suffix(".txt").write_text(text)
+    file.write_text(f"#!/bin/sh\nexec cat {file.with_suffix('.txt')}\n")
+    file.chmod(0o755)

@@ -1,0 +1,162 @@
+"""What `status` knows of each job beside its outcome: progress, silence, forecast and what it cost. Read once, in one pass."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from fly64_hpc.collector import JobView, StudyView
+from fly64_hpc.glance.forecast import Forecast, later_lessons_s, training_left_s
+from fly64_hpc.gpu_hours import Spent, asked_gpu_h, spent_on
+from fly64_hpc.heartbeat import Heartbeat, is_stuck, read_heartbeat, silence_s
+from fly64_hpc.history import epochs_so_far
+from fly64_hpc.job_record import AttemptRecord, now_utc, seconds_between
+from fly64_hpc.job_state import JobState
+from fly64_hpc.outcome import is_earlier
+
+History = list[dict[str, Any]]
+_CLOCKS_DIFFER_S = 60.0
+"""Between Slurm's controller and a node, at most."""
+_HALTED_WORDS = ("SUSPENDED", "STOPPED")
+
+
+@dataclass(frozen=True)
+class JobGlance:
+    """One job as `status` shows it."""
+
+    view: JobView
+    history: History
+    epochs: int | None
+    """How many it will have; None where only its solver knows."""
+    beat: Heartbeat | None
+    """Of the attempt that runs."""
+    silence_s: float | None
+    """Since the last sign of progress of the attempt that runs; None where none does."""
+    forecast: Forecast
+    checkpoint_age_s: float | None
+    """Of its newest checkpoint, where it is not yet a success."""
+    spent: Spent
+
+    @property
+    def state(self) -> JobState:
+        """How it stands."""
+        return self.view.outcome.state
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether Slurm has suspended it."""
+        return self.view.queue is not None and self.view.queue.word in _HALTED_WORDS
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it runs and makes no progress. Nothing is done about it: a person may."""
+        return self.silence_s is not None and not self.is_halted and is_stuck(self.beat, self.silence_s)
+
+    @property
+    def epoch(self) -> int | None:
+        """Epochs completed; None where no attempt has begun."""
+        if self.history:
+            return int(self.history[-1].get("epoch", 0))
+        return None if self.view.attempts == 0 else 0
+
+    @cached_property
+    def lesson(self) -> History:
+        """The epochs of the newest lesson: the losses of two are not to be compared."""
+        newest = self.history[-1].get("lesson") if self.history else None
+        return [row for row in self.history if row.get("lesson") == newest]
+
+    def newest(self, name: str) -> float | None:
+        """A figure of the last epoch."""
+        value = self.history[-1].get(name) if self.history else None
+        return float(value) if isinstance(value, int | float) else None
+
+
+@dataclass(frozen=True)
+class StudyGlance:
+    """The study as `status` shows it."""
+
+    view: StudyView
+    jobs: tuple[JobGlance, ...]
+    made_utc: str
+
+    @property
+    def asked_gpu_h(self) -> float:
+        """Of all submissions."""
+        return sum(asked_gpu_h(submission) for submission in self.view.submissions)
+
+    @property
+    def spent(self) -> Spent:
+        """By all attempts."""
+        return sum((job.spent for job in self.jobs), Spent())
+
+
+def glance(view: StudyView) -> StudyGlance:
+    """What is to be shown of a study that was looked at."""
+    now = now_utc()
+    histories = {job.job.job_id: epochs_so_far(job.paths) if job.attempts else [] for job in view.jobs}
+    later = _later_lessons(view, histories)
+    epochs = None if view.paths.is_phase_f else view.study.design.training.total_epochs
+    jobs = (_job(job, histories[job.job.job_id], epochs, later.get((job.job.view, job.job.gridsize)), now) for job in view.jobs)
+    return StudyGlance(view, tuple(jobs), now)
+
+
+def _later_lessons(view: StudyView, histories: Mapping[str, History]) -> dict[tuple[str, int], float | None]:
+    """By view: how long the later lessons took the jobs that have been through them; nothing is asked where nothing runs."""
+    running = {(job.job.view, job.job.gridsize) for job in view.jobs if job.outcome.state is JobState.RUNNING}
+    done = [job for job in view.jobs if job.outcome.state is JobState.SUCCEEDED]
+    return {
+        kind: later_lessons_s(histories[job.job.job_id] for job in done if (job.job.view, job.job.gridsize) == kind)
+        for kind in running
+    }
+
+
+def _job(job: JobView, history: History, epochs: int | None, later_s: float | None, now: str) -> JobGlance:
+    beat, silence, forecast = None, None, Forecast()
+    if job.outcome.state is JobState.RUNNING:
+        record = _attempt_at_work(job)
+        if record is not None:
+            file = job.paths.heartbeat(record.attempt)
+            beat = read_heartbeat(file)
+            silence = silence_s(beat, file, record.started_utc, now)
+        forecast = _forecast(job, beat, silence or 0.0, later_s, now)
+    total = history[-1].get("epochs", epochs) if history else epochs
+    age = None if job.outcome.state is JobState.SUCCEEDED or not job.attempts else _checkpoint_age_s(job)
+    return JobGlance(job, history, total, beat, silence, forecast, age, spent_on(job))
+
+
+def _attempt_at_work(job: JobView) -> AttemptRecord | None:
+    """The attempt that runs; None where the newest is of a start before this one: Slurm starts a job again before it says so."""
+    record, queue = job.record, job.queue
+    if record is None or record.state != "running":
+        return None
+    if job.submission is not None and is_earlier(record, job.submission.number):
+        return None
+    start_utc = queue.start_utc if queue is not None else None
+    if start_utc is not None and seconds_between(record.started_utc, start_utc) > _CLOCKS_DIFFER_S:
+        return None
+    return record
+
+
+def _forecast(job: JobView, beat: Heartbeat | None, silence: float, later_s: float | None, now: str) -> Forecast:
+    training_s, is_whole = (None, False) if beat is None else training_left_s(beat, silence, later_s)
+    task = job.submission.task(job.job.job_id) if job.submission is not None else None
+    if task is None:
+        return Forecast(training_s, is_whole)
+    resources = task[0].resources
+    limit_s: float | None = job.queue.left_s if job.queue is not None else None
+    if limit_s is None and job.record is not None and (job.queue is None or job.queue.limit_s is not None):
+        limit_s = 60 * resources.time_limit_min - seconds_between(job.record.started_utc, now)
+    return Forecast(training_s, is_whole, limit_s, resources.signal_delay_s)
+
+
+def _checkpoint_age_s(job: JobView) -> float | None:
+    """By the file system: the facts themselves need not be read for it."""
+    times = []
+    for number in job.paths.attempt_numbers():
+        for file in job.paths.own_checkpoints(number).glob("step_*.json"):
+            try:
+                times.append(file.stat().st_mtime)
+            except OSError:  # pruned at this moment
+                continue
+    return max(0.0, time.time() - max(times)) if times else None

@@ -1,0 +1,85 @@
+"""A line of the table for each job, or for several of one condition that stand alike."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from fly64_hpc.glance import words
+from fly64_hpc.glance.facts import JobGlance
+from fly64_hpc.job_state import JobState
+
+UNREMARKABLE = (JobState.SUCCEEDED, JobState.PENDING, JobState.SKIPPED)
+"""Jobs of these states share a line where there are too many lines."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a line is about."""
+
+    jobs: tuple[JobGlance, ...]
+    """One, or several that stand alike."""
+
+    @property
+    def first(self) -> JobGlance:
+        """The job whose facts stand for all."""
+        return self.jobs[0]
+
+    @property
+    def label(self) -> str:
+        """The job's id, or the first's and how many more there are."""
+        more = f" and {len(self.jobs) - 1} more" if len(self.jobs) > 1 else ""
+        return f"{self.first.view.job.job_id}{more}"
+
+    @property
+    def condition(self) -> tuple[float, str]:
+        """Dose and view."""
+        return self.first.view.job.dose_photons, self.first.view.job.view
+
+    def only(self, cell: Callable[[JobGlance], str]) -> str:
+        """A cell of a single job; several have none."""
+        return cell(self.first) if len(self.jobs) == 1 else ""
+
+
+def lines(jobs: Sequence[JobGlance], most: int | None = None) -> list[Line]:
+    """A line a job; where that would be more than `most`, jobs of a condition that only wait or have succeeded share one."""
+    if most is None or len(jobs) <= most:
+        return [Line((job,)) for job in jobs]
+    groups: dict[object, list[JobGlance]] = {}
+    for job in jobs:
+        alone = job.state not in UNREMARKABLE
+        key = job.view.job.job_id if alone else (job.view.job.dose_photons, job.view.job.view, job.view.job.gridsize, job.state)
+        groups.setdefault(key, []).append(job)
+    return [Line(tuple(group)) for group in groups.values()]
+
+
+def loss(job: JobGlance) -> str:
+    """The validation loss of the last epoch."""
+    value = job.newest("val_loss")
+    return words.MISSING if value is None else f"{value:.4f}"
+
+
+def trend(job: JobGlance, width: int = 10) -> str:
+    """The validation losses of the lesson under way, as bars."""
+    return words.sparkline([float(row["val_loss"]) for row in job.lesson if isinstance(row.get("val_loss"), float)], width)
+
+
+def train_loss(job: JobGlance) -> str:
+    """The training loss of the last epoch."""
+    value = job.newest("train_loss")
+    return words.MISSING if value is None else f"{value:.4f}"
+
+
+def speed(job: JobGlance) -> str:
+    """Patterns a second in the last epoch."""
+    value = job.newest("samples_per_s")
+    return words.MISSING if value is None else f"{value:.0f}"
+
+
+def left(job: JobGlance) -> str:
+    """What is left of the training."""
+    seconds = job.forecast.training_s
+    return words.MISSING if seconds is None else ("" if job.forecast.is_whole else "> ") + words.rough(seconds)
+
+
+def saved(job: JobGlance) -> str:
+    """The age of the newest checkpoint, of a job that is not yet a success."""
+    return words.MISSING if job.checkpoint_age_s is None else words.rough(job.checkpoint_age_s)
