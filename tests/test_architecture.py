@@ -11,7 +11,7 @@ TORCH_FREE = ("config", "npz_contract")
 
 FLOORS = {
     "fly64_hpc": [
-        ["__main__", "submit", "prepare", "collect", "status", "retry", "ingest", "evaluate", "compare", "report"],
+        ["__main__", "submit", "check", "prepare", "collect", "status", "retry", "ingest", "evaluate", "compare", "report"],
         ["report_page.page"],
         [
             "report_page.summary",
@@ -26,6 +26,18 @@ FLOORS = {
         ],
         ["report_page.facts", "report_page.tables", "report_page.charts", "report_page.pictures"],
         ["report_page.markup", "report_page.words"],
+        ["preflight.examination", "preflight.findings_page"],
+        ["preflight.cluster_fit", "preflight.forecast", "preflight.study_sizes", "preflight.dataset_files"],
+        ["preflight.disk_room", "preflight.python_environment", "preflight.writing", "preflight.node_sight"],
+        [
+            "preflight.start_estimate",
+            "preflight.partition_rules",
+            "preflight.node_hardware",
+            "preflight.array_limits",
+            "preflight.earlier_runs",
+        ],
+        ["preflight.study_volume", "preflight.quota"],
+        ["preflight.request", "preflight.file_systems", "preflight.finding", "executor_choice"],
         ["study_schema", "local_supervisor", "slurm_task"],
         ["collector_job"],
         ["command_line", "watching", "plan", "retrying", "comparison_figure"],
@@ -47,8 +59,8 @@ FLOORS = {
         ["train_task", "submissions"],
         ["attempts", "study_directory", "stop_signals", "history"],
         ["job_record"],
-        ["job_paths", "process_identity", "slurm.facts", "slurm.task_logs", "slurm.configuration", "slurm.sbatch"],
-        ["job_state", "slurm.states", "slurm.arrays"],
+        ["job_paths", "process_identity", "slurm.facts", "slurm.task_logs", "slurm.configuration", "slurm.start"],
+        ["job_state", "slurm.states", "slurm.arrays", "slurm.sbatch", "slurm.refusals", "slurm.cluster_facts"],
         ["slurm.calls"],
         ["job_matrix"],
         ["study_loading"],
