@@ -129,7 +129,7 @@ def test_print_only_touches_nothing_and_needs_no_slurm(place: Workplace) -> None
     assert "<- --partition" in answer.out
 
 
-@pytest.mark.parametrize("verb", ["submit", "prepare", "collect", "status", "retry", "ingest"])
+@pytest.mark.parametrize("verb", ["submit", "check", "prepare", "collect", "status", "retry", "ingest"])
 def test_help_ends_with_two_examples(place: Workplace, verb: str) -> None:
     answer = place.run(verb, "--help")
     assert answer.code == 0
@@ -140,7 +140,7 @@ def test_help_ends_with_two_examples(place: Workplace, verb: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("submit", "--help"), ("submit", "--study", str(SMOKE), "--print-only"), ("status", "--help"), ("retry", "--help")],
+    [("submit", "--help"), ("submit", "--study", str(SMOKE), "--print-only"), ("status", "--help"), ("check", "--help")],
 )
 def test_quick_answers_import_no_torch(place: Workplace, arguments: tuple[str, ...]) -> None:
     import subprocess

@@ -25,8 +25,9 @@ def lines(findings: Sequence[Finding], *, in_colour: bool) -> Iterator[str]:
 def summary_line(findings: Sequence[Finding]) -> str:
     """How many findings there are of each severity."""
     counts = severity_counts(findings)
-    said = {Severity.ERROR: "errors", Severity.WARNING: "warnings", Severity.UNKNOWN: "unknown", Severity.OK: "ok"}
-    return ", ".join(f"{counts[severity.value]} {word}" for severity, word in said.items())
+    counted = {Severity.ERROR: "error", Severity.WARNING: "warning"}
+    words = {severity: f"{name}{'' if counts[name] == 1 else 's'}" for severity, name in counted.items()}
+    return ", ".join(f"{counts[severity.value]} {words.get(severity, severity.value)}" for severity in Severity)
 
 
 def severity_counts(findings: Sequence[Finding]) -> dict[str, int]:
