@@ -19,9 +19,9 @@ def examine(request: PreflightRequest) -> Iterator[Finding]:
     cluster = ask_cluster(request.calls)
     for problem in cluster.problems:
         yield Finding(SUBJECT, Severity.UNKNOWN, f"Slurm did not tell what it has: {problem}.", "Check again when it answers.")
-    yield from node_sight.examine(request, cluster.nodes)
     if not cluster.nodes:
         return
+    yield from node_sight.examine(request, cluster.nodes)
     submission = planned(request, cluster)
     found = [finding for resources in resource_shapes(submission) for finding in _fit(resources, cluster)]
     yield from found
