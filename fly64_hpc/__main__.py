@@ -10,6 +10,7 @@ from fly64_hpc.errors import EXIT_OK, RequestError
 
 VERBS = {
     "submit": "submit a study",
+    "check": "look at all that may stand in a study's way, before it is submitted",
     "prepare": "make a study's datasets only",
     "collect": "poll job states, write manifest and checkpoint index",
     "status": "the study at a glance",

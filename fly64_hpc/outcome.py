@@ -15,6 +15,7 @@ from fly64_hpc.job_record import AttemptRecord, DamagedRecord, JobError
 from fly64_hpc.job_state import ExecutorFact, JobState
 from fly64_hpc.slurm.task_logs import NO_EVIDENCE, LogEvidence
 
+_READ_LOG = "Read the job's log, then submit again."
 _SIGKILL = 9
 
 
@@ -277,9 +278,10 @@ def _ended(executor: ExecutorFact, log: LogEvidence, detail: str, *, has_begun: 
     if executor.state is JobState.FAILED:
         said = f"; its log ends with {log.last_words!r}" if log.last_words else ""
         cause = Cause.KILLED if has_begun else Cause.ENVIRONMENT
-        return _failure("NodeError", f"{reason}{said}", "Read the job's log, then submit again.", cause)
+        hint = _READ_LOG if has_begun else "Mend resources.setup, or the modules that it loads; then submit again."
+        return _failure("NodeError", f"{reason}{said}", hint, cause)
     cause = _CAUSE_OF_STATE.get(executor.state, Cause.SILENCE)
-    return _failure(executor.state.value, reason, "Read the job's log, then submit again.", cause, executor.state)
+    return _failure(executor.state.value, reason, _READ_LOG, cause, executor.state)
 
 
 def _out_of_memory(reason: str) -> Outcome:

@@ -14,6 +14,7 @@ from fly64_hpc.study_loading import LoadedStudy
 from ptycho_torch.config import write_json
 
 SCHEMA_VERSION = 1
+_ELSEWHERE = "submit with another --output-root"
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,16 @@ def read_study(paths: StudyPaths) -> StoredStudy:
         It is missing, damaged or of another version of this program.
     """
     stored = read_json(paths.study)
+    _refuse_other_schema(paths, stored)
     try:
-        if stored["schema_version"] != SCHEMA_VERSION:
-            raise KeyError("schema_version")
         design = stored_design(stored["resolved"])
         identity = design.identity(stored["base_sha256"])
         plain_seed = stored.get("plain_seed", only_seed(design))  # the key is younger than the file
         return StoredStudy(design, stored["base_sha256"], stored["study_sha256"], identity, plain_seed)
     except (ValidationError, KeyError, TypeError) as error:
         raise StudyDirectoryError(
-            f"{paths.study} holds no study that this version can read: {type(error).__name__}.",
-            hint="Run submit with another --output-root.",
+            f"{paths.study} holds no study that this version can read: {_trouble(error)}.",
+            hint=f"It may be of a newer version of this program: use that one, or {_ELSEWHERE}.",
         ) from None
 
 
@@ -55,6 +55,32 @@ def only_seed(design: StudyDesign) -> int | None:
     """The training seed of a study that has one; None where it lists them."""
     seeds = design.design.seeds.training
     return None if isinstance(seeds, tuple) else seeds
+
+
+def _refuse_other_schema(paths: StudyPaths, stored: Any) -> None:
+    """Tell an older program's directory, a newer one's and somebody else's apart."""
+    found = stored.get("schema_version") if isinstance(stored, dict) else None
+    if found == SCHEMA_VERSION:
+        return
+    if not isinstance(found, int):
+        raise StudyDirectoryError(
+            f"{paths.study} has no schema_version; this version of the program reads {SCHEMA_VERSION}. "
+            "It was made by a program before the first release, or by another one.",
+            hint=f"Use the program that made it, or {_ELSEWHERE}.",
+        )
+    made_by = "a newer" if found > SCHEMA_VERSION else "an older"
+    raise StudyDirectoryError(
+        f"{paths.study} has schema_version {found}: it was made by {made_by} version of this program; "
+        f"this one reads {SCHEMA_VERSION}.",
+        hint=f"Use the version that made it, or {_ELSEWHERE}.",
+    )
+
+
+def _trouble(error: ValidationError | KeyError | TypeError) -> str:
+    if not isinstance(error, ValidationError):
+        return f"{error} is missing" if isinstance(error, KeyError) else "it is no JSON object"
+    problem = error.errors(include_url=False)[0]
+    return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
 
 
 def write_study(paths: StudyPaths, loaded: LoadedStudy) -> None:

@@ -2,11 +2,8 @@
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 
 from fly64_hpc import datasets
 from fly64_hpc.collector import StudyView, collect, look
@@ -23,8 +20,9 @@ from fly64_hpc.command_line import (
     run_verb,
 )
 from fly64_hpc.dataset_job import changed_jobs, have_data, write_jobs
-from fly64_hpc.datasets import Condition, ExternalRoots, JobData, PreparedData
+from fly64_hpc.datasets import Condition, JobData, PreparedData
 from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, RequestError, SchedulerError, StudyChangedError
+from fly64_hpc.executor_choice import add_data_flags, add_executor_flag, choose_executor, external_roots
 from fly64_hpc.frozen_code import freeze
 from fly64_hpc.handing_over import Submitter, study_scratch, to_this_machine, to_this_process
 from fly64_hpc.job_matrix import JobFilter, TrainingJob, select, study_jobs
@@ -32,9 +30,10 @@ from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import bundle_of, read_skipped_conditions
 from fly64_hpc.job_state import JobState
 from fly64_hpc.plan import plan, plan_lines
+from fly64_hpc.preflight.examination import examine_quickly, refuse_errors
+from fly64_hpc.preflight.request import PreflightRequest
 from fly64_hpc.provenance import submission_provenance
-from fly64_hpc.slurm.calls import SlurmCalls, slurm_is_here
-from fly64_hpc.study import IterativeStudy
+from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.study_directory import holds_work, write_study
 from fly64_hpc.study_growth import joined
 from fly64_hpc.study_loading import LoadedStudy
@@ -51,16 +50,13 @@ def parser() -> argparse.ArgumentParser:
     )
     add_study_flags(verb)
     add_phase_flag(verb)
-    verb.add_argument(
-        "--executor", choices=("auto", "slurm", "local", "debug"), default="auto", help="auto is slurm where sbatch is"
-    )
+    add_executor_flag(verb)
     add_resource_flags(verb)
     add_filter_flags(verb)
     verb.add_argument(
         "--print-only", "--dry-run", action="store_true", help="print what would happen and the exact scripts; touch nothing"
     )
-    verb.add_argument("--phase-c-root", type=Path, metavar="DIR", help="train on Phase C datasets that exist already")
-    verb.add_argument("--phase-d-root", type=Path, metavar="DIR", help="train on Phase D datasets that exist already")
+    add_data_flags(verb)
     verb.add_argument("--wait", action="store_true", help="stay, show progress, collect, exit with the study's outcome")
     verb.add_argument("-y", "--yes", action="store_true", help="no question before submitting")
     return verb
@@ -71,17 +67,16 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser().parse_args(argv)
     output, calls = Output(arguments.json), SlurmCalls()
     asked = loaded_phase(arguments)
-    _refuse_absent_tensorboard(asked)
     selection = job_filter(arguments)
     paths = new_study_paths(arguments, asked)
     loaded = _joined(paths, asked, calls)
     jobs = select(study_jobs(loaded), selection)
-    external = datasets.external_data(loaded, jobs, ExternalRoots(arguments.phase_c_root, arguments.phase_d_root))
+    external = datasets.external_data(loaded, jobs, external_roots(arguments))
     if arguments.print_only:
         return _print_plan(arguments, output, paths, loaded, jobs, external)
     request = _Request(paths, loaded, jobs, selection, external, output, calls)
     executor = choose_executor(arguments.executor)
-    _refuse_unwritable(paths)
+    request.refuse_what_would_fail(executor)
     if not _confirmed(arguments, jobs, executor):
         raise RequestError("Nothing was submitted.", hint="Answer y, or add --yes.")
     if executor == "slurm":
@@ -104,6 +99,11 @@ class _Request:
     external: dict[Condition, JobData]
     output: Output
     calls: SlurmCalls
+
+    def refuse_what_would_fail(self, executor: ExecutorName) -> None:
+        """Say what may stand in the way, and refuse what does; see `check`."""
+        asked = PreflightRequest(self.paths, self.loaded, self.jobs, self.external, executor, self.calls)
+        refuse_errors(examine_quickly(asked), self.output.say)
 
     def to_slurm(self) -> None:
         """Submit to Slurm; datasets that are missing are made there, by a job of their own."""
@@ -206,25 +206,6 @@ def needs_data(paths: StudyPaths, loaded: LoadedStudy, jobs: Sequence[TrainingJo
     return not all(have_data(paths, loaded, job) for job in inside)
 
 
-def choose_executor(name: str) -> ExecutorName:
-    """The executor that a flag means on this machine.
-
-    Raises
-    ------
-    SchedulerError
-        Slurm is meant and is not here.
-    """
-    if name in ("local", "debug"):
-        return "local" if name == "local" else "debug"
-    if not slurm_is_here():
-        asked = "so --executor auto finds no Slurm" if name == "auto" else "which --executor slurm needs"
-        raise SchedulerError(
-            f"There is no sbatch on the PATH of this machine, {asked}.",
-            hint="Run here with --executor local, or submit from a login node of the cluster.",
-        )
-    return "slurm"
-
-
 def _print_plan(
     arguments: argparse.Namespace,
     output: Output,
@@ -252,26 +233,6 @@ def _joined(paths: StudyPaths, loaded: LoadedStudy, calls: SlurmCalls) -> Loaded
         if holds_work(paths) or look(paths, calls).is_live():
             raise
         return loaded
-
-
-def _refuse_absent_tensorboard(loaded: LoadedStudy) -> None:
-    """Curves that nobody could write are missed after the training only; a Phase F has none."""
-    if loaded.design.training.tensorboard and not isinstance(loaded.design, IterativeStudy) and find_spec("tensorboard") is None:
-        raise RequestError(
-            "training.tensorboard is true, but this Python has no package tensorboard.",
-            hint=f"Install it: {sys.executable} -m pip install tensorboard (or '.[tensorboard]' in a checkout).",
-        )
-
-
-def _refuse_unwritable(paths: StudyPaths) -> None:
-    """Find out before anything is made whether the study directory can be written, and leave no trace."""
-    folder = next(folder for folder in (paths.root, *paths.root.parents) if folder.exists())
-    try:
-        tempfile.TemporaryDirectory(dir=folder).cleanup()
-    except OSError as error:
-        raise RequestError(
-            f"{paths.root} cannot be written: {folder}: {error.strerror}.", hint="Choose another --output-root."
-        ) from None
 
 
 def _confirmed(arguments: argparse.Namespace, jobs: Sequence[TrainingJob], executor: ExecutorName) -> bool:

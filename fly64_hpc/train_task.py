@@ -3,6 +3,7 @@
 It gets a study directory and a job id, and reads the rest from JSON there.
 """
 
+import errno
 import importlib
 import json
 import os
@@ -251,6 +252,15 @@ def _job_error(study: StudyPaths, attempt: Path, error: Exception) -> JobError:
     trace = attempt / "traceback.txt"
     with suppress(OSError):  # a full disk: the record itself matters more
         write_text(trace, "".join(traceback.format_exception(error)))
-    message = error.message if isinstance(error, PtychoError) else str(error)
-    hint = error.hint if isinstance(error, PtychoError) else f"Read {study.inside(trace)}."
+    message, hint = _words(error, f"Read {study.inside(trace)}.")
     return JobError(type=type(error).__name__, message=message, traceback_path=study.inside(trace), hint=hint)
+
+
+def _words(error: Exception, otherwise: str) -> tuple[str, str]:
+    """What an error says, and what to do; full disks and used-up quotas look the same wherever they are met."""
+    if isinstance(error, PtychoError):
+        return error.message, error.hint
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        file = error.filename or "A file"
+        return f"{file} cannot be written: {error.strerror}.", "Make room, or ask for more quota; then submit again."
+    return str(error), otherwise

@@ -238,7 +238,8 @@ def with_sbatch(study: SlurmStudy, folder: Path, text: str) -> SlurmStudy:
     """The study, with a script of ours before sbatch; in it, `real` is the true one."""
     path = (study.place.environment or {})["PATH"]
     true_one = shutil.which("sbatch", path=path)
-    return study.with_programs(program(folder / "bin", "sbatch", f'real() {{ {true_one} "$@"; }}\n{text}'))
+    asks_only = 'case "$1" in --test-only) real "$@"; exit;; esac'
+    return study.with_programs(program(folder / "bin", "sbatch", f'real() {{ {true_one} "$@"; }}\n{asks_only}\n{text}'))
 
 
 def jobs_of(slurm: Slurm, study: SlurmStudy, number: int = 1) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import REPOSITORY, Workplace
+from command import REPOSITORY, SMOKE, Workplace
 from slurm_machines import Slurm, kill_trainer, trainers
 from slurm_study import DOSE, DOSE_IDS, ONE, SlurmStudy, wait_until
 
@@ -117,6 +117,27 @@ def test_jobs_that_a_warning_reaches_between_steps_save_in_time(ready: SlurmStud
         assert (ready.record(1, job_id)["state"], ready.record(1, job_id)["stopped_by"]) == ("interrupted", "SIGTERM")
     ready.wait_for("succeeded", *DOSE_IDS, timeout_s=240)  # the collector job submits them again
     assert {ready.submission(2)["reasons"][job_id] for job_id in DOSE_IDS} == {"interrupted: again, from its checkpoint"}
+
+
+def test_check_has_slurms_own_word_on_the_start_and_leaves_no_job(study: SlurmStudy, slurm: Slurm) -> None:
+    def checked(*arguments: str) -> tuple[int, list[dict[str, str]]]:
+        answer = study.place.run("check", "--study", SMOKE, "--profile", "test_cluster", "--json", *arguments)
+        return answer.code, json.loads(answer.out)["findings"]
+
+    code, findings = checked()
+    assert (code, {finding["severity"] for finding in findings}) == (0, {"ok"})
+    starts = [finding["sentence"] for finding in findings if finding["subject"] == "start"]
+    assert [start.split(" now on ")[0] for start in starts] == [
+        "Slurm would start a training",
+        "Slurm would start the dataset job",
+    ]
+    assert any("9 jobs go as 2 arrays, as MaxArraySize is 8" in finding["sentence"] for finding in findings)
+    code, findings = checked("--set", "resources.env.X='1'", "--time", "7-00:00:00", "--gpus-per-node", "3")
+    assert code == 2
+    words = "A job asks for 3 GPUs, and a node of partition gpu has at most 2."
+    assert [finding["sentence"] for finding in findings if finding["severity"] == "error"] == [words]
+    assert slurm.call("squeue", "--noheader") == ""
+    assert study.place.files() == set()
 
 
 def test_the_cluster_that_make_brings_up_has_what_the_tests_need(slurm: Slurm) -> None:

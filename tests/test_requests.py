@@ -129,7 +129,9 @@ def test_print_only_touches_nothing_and_needs_no_slurm(place: Workplace) -> None
     assert "<- --partition" in answer.out
 
 
-@pytest.mark.parametrize("verb", ["submit", "prepare", "collect", "status", "retry", "logs", "cancel", "verify", "ingest"])
+@pytest.mark.parametrize(
+    "verb", ["submit", "check", "prepare", "collect", "status", "retry", "logs", "cancel", "verify", "ingest"]
+)
 def test_help_ends_with_two_examples(place: Workplace, verb: str) -> None:
     answer = place.run(verb, "--help")
     assert answer.code == 0
@@ -143,11 +145,7 @@ def test_help_ends_with_two_examples(place: Workplace, verb: str) -> None:
     [
         ("submit", "--help"),
         ("submit", "--study", str(SMOKE), "--print-only"),
-        ("status", "--help"),
-        ("retry", "--help"),
-        ("logs", "--help"),
-        ("cancel", "--help"),
-        ("verify", "--help"),
+        *((verb, "--help") for verb in ("check", "status", "retry", "logs", "cancel", "verify")),
     ],
 )
 def test_quick_answers_import_no_torch(place: Workplace, arguments: tuple[str, ...]) -> None:

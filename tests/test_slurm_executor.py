@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from command import Workplace
 from slurm_machines import NODES, FakeMachine
-from slurm_study import DOSE, DOSE_IDS, ONE, ONE_ID, SlurmStudy, wait_until
+from slurm_study import DOSE, DOSE_IDS, ONE, ONE_ID, SlurmStudy, program, wait_until
 
 from fly64_hpc import executor_facts
 from fly64_hpc.collector import StudyView, look
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.outcome import Cause
 from fly64_hpc.slurm import calls, facts
+
+NO_ACCOUNT = "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified"
 
 
 @pytest.fixture
@@ -49,7 +51,8 @@ def seen_here(study: SlurmStudy, slurm: FakeMachine, monkeypatch: pytest.MonkeyP
 
 
 def commands(slurm: FakeMachine, *names: str) -> list[list[str]]:
-    return [call for call in slurm.calls() if call[0] in names]
+    """The calls of some commands, without those that only ask when a job would start."""
+    return [call for call in slurm.calls() if call[0] in names and "--test-only" not in call]
 
 
 def test_a_dataset_job_comes_first_then_the_arrays_then_the_collector(study: SlurmStudy, slurm: FakeMachine) -> None:
@@ -87,9 +90,11 @@ def test_a_limit_on_submitted_jobs_means_smaller_arrays_and_waiting(study: Slurm
 
 
 def test_a_refusal_is_exit_2_with_the_words_of_sbatch_and_nothing_submitted(study: SlurmStudy, slurm: FakeMachine) -> None:
-    answer = study.submit(*ONE, partition="moon")
+    asked = 'case "$1" in --test-only) exec "$FAKE_SLURM/bin/sbatch" "$@";; esac'
+    refusing = study.with_programs(program(study.place.folder / "bin", "sbatch", f'{asked}; echo "{NO_ACCOUNT}" >&2; exit 1'))
+    answer = refusing.submit(*ONE)
     assert answer.code == 2
-    assert "invalid partition specified: moon" in answer.err
+    assert f"sbatch refused the submission: {NO_ACCOUNT} Nothing was submitted. Name another --account" in answer.err
     assert slurm.job_ids() == []
     assert "not submitted" in study.status()[ONE_ID]["why"]
     idle(study, *ONE)

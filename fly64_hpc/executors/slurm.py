@@ -15,6 +15,7 @@ from fly64_hpc.resources import Resources
 from fly64_hpc.slurm.arrays import Array, halves, plan_arrays
 from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.slurm.configuration import max_array_size
+from fly64_hpc.slurm.refusals import advice_for
 from fly64_hpc.slurm.sbatch import SbatchAnswer, Verdict, call_sbatch
 from fly64_hpc.slurm.scripts import render_script
 from fly64_hpc.slurm.states import find_by_name
@@ -33,7 +34,14 @@ def with_parts(
     submission: Submission, jobs: Sequence[tuple[str, Resources]], calls: SlurmCalls, *, makes_data: bool
 ) -> Submission:
     """A submission with what it will hand to Slurm: dataset job where one is needed, arrays, and the collector job."""
-    arrays = plan_arrays(jobs, max_array_size=max_array_size(calls), parallelism=submission.resources.array_parallelism)
+    return with_parts_of(submission, jobs, max_array_size(calls), makes_data=makes_data)
+
+
+def with_parts_of(
+    submission: Submission, jobs: Sequence[tuple[str, Resources]], array_size: int, *, makes_data: bool
+) -> Submission:
+    """As `with_parts`, where it is known how large an array may be."""
+    arrays = plan_arrays(jobs, max_array_size=array_size, parallelism=submission.resources.array_parallelism)
     planned = submission
     if makes_data:
         planned = _with_part(planned, "data", submission.resources.without_gpus())
@@ -95,7 +103,7 @@ def _ended_before(submission: Submission, part: Part) -> list[Part]:
     return submission.standing(part.after_any)
 
 
-def _defaults(part: Part) -> list[str]:
+def user_defaults(part: Part) -> list[str]:
     """The user's own defaults for what a study leaves open; a constraint is meant for the nodes that train."""
     fields = ("partition", "account", "qos", *(["constraint"] if part.kind == "train" else []))
     return [f"SBATCH_{field.upper()}" for field in fields if getattr(part.resources, field) is None]
@@ -172,7 +180,7 @@ class SlurmHandOver:
         write_text(script, render_script(self.paths, self.submission, index))
         wait_s, waited_s = FIRST_WAIT_S, 0.0
         while True:
-            answer = call_sbatch(self.calls, command_line(self.submission, part, script), self.lock, _defaults(part))
+            answer = call_sbatch(self.calls, command_line(self.submission, part, script), self.lock, user_defaults(part))
             if answer.verdict is Verdict.LEFT_OPEN:
                 answer = self._settle(part, answer)
             if answer.verdict is not Verdict.NO_ROOM or len(part.jobs) > 1:
@@ -221,9 +229,7 @@ class SlurmHandOver:
                 )
         parts = [part.model_copy(update={"state": "refused"}) for part in self.submission.parts]
         self._write(self.submission.model_copy(update={"state": "refused", "parts": tuple(parts)}))
-        raise RefusedError(
-            f"sbatch refused the submission: {words}", hint="Nothing was submitted; change the resources and submit again."
-        )
+        raise RefusedError(f"sbatch refused the submission: {words}", hint=f"Nothing was submitted. {advice_for(words)}")
 
     def _note(self, index: int, **changes: object) -> None:
         self._write(self._changed(index, **changes))

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fake_slurm import options, processes, transitions
+from fake_slurm.node_table import partition_line
 from fake_slurm.options import Refusal
 from fake_slurm.queue_table import DOWN, shown_state
-from fake_slurm.records import Job, State, Task, find_tasks, known_tasks, run_of, split, task_id
+from fake_slurm.records import PARTITIONS, Job, State, Task, find_tasks, known_tasks, run_of, split, task_id
 from fake_slurm.store import Store
 
 _CANCEL_VALUES = options.names("name user partition state signal", n="name", u="user", p="partition", t="state", s="signal")
@@ -50,8 +51,8 @@ def _is_meant(job: Job, task: Task, chosen: dict[str, str]) -> bool:
 
 
 def scontrol(store: Store, arguments: list[str]) -> None:
-    """Of its many verbs: ping, show config|job|node, write batch_script, requeue, hold, release."""
-    _, words = options.parse("scontrol", arguments, {}, options.names("oneliner quiet verbose", o="oneliner"))
+    """Of its many verbs: ping, show config|job|partition, write batch_script, requeue, hold, release."""
+    _, words = options.parse("scontrol", arguments, {}, options.names("oneliner quiet verbose all", o="oneliner", a="all"))
     verbs = {
         "ping": _ping,
         "show": _show,
@@ -79,9 +80,14 @@ def _show(store: Store, words: list[str]) -> None:
     state = store.read()
     what, *names = words
     if state["controller_down"]:
+        if what == "partition":
+            raise Refusal(f"slurm_load_partitions error: {_CONTACT}")
         raise Refusal(DOWN if what == "job" else f"slurm_load_ctl_conf error: {_CONTACT}")
     if what == "config":
         print(_config(store, state))
+        return
+    if what == "partition":
+        print("\n".join(partition_line(name) for name in PARTITIONS))
         return
     if what == "job":
         pairs = [pair for name in names for pair in find_tasks(state, name)] if names else list(known_tasks(state))

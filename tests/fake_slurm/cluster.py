@@ -84,6 +84,8 @@ class FakeSlurm:
     """Shell text that sbatch runs before it submits; $PPID in it is the process that called sbatch."""
     after_sbatch = Switch[str]()
     """The same, run after it has submitted and before it answers."""
+    address = Switch[str]()
+    """Where its nodes are, as sinfo has it: this machine, unless told."""
 
     def __init__(self, folder: Path, **settings: float) -> None:
         self.folder = folder.resolve()

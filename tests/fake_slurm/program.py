@@ -18,6 +18,7 @@ PLACES = {
     "sacct": "accounting",
     "scancel": "acting",
     "scontrol": "acting",
+    "sinfo": "node_table",
     "controller": "controller",
 }
 

@@ -8,7 +8,7 @@ PARTITIONS = {"cpu": ["c1"], "gpu": ["g1", "g2", "g3"], "spot": ["g1", "g2", "g3
 DEFAULT_PARTITION = "cpu"
 NODES = ["c1", "g1", "g2", "g3"]
 
-COMMANDS = ("sbatch", "srun", "squeue", "sacct", "scancel", "scontrol")
+COMMANDS = ("sbatch", "srun", "squeue", "sacct", "scancel", "scontrol", "sinfo")
 
 
 class Run(TypedDict):
@@ -126,6 +126,7 @@ class Switches(TypedDict):
     refuse: str
     before_sbatch: str
     after_sbatch: str
+    address: str
 
 
 SWITCHES: Switches = {
@@ -138,6 +139,7 @@ SWITCHES: Switches = {
     "refuse": "",
     "before_sbatch": "",
     "after_sbatch": "",
+    "address": "127.0.0.1",
 }
 
 

@@ -39,7 +39,7 @@ def sbatch(store: Store, arguments: list[str]) -> None:
     if switches["refuse"]:
         raise Refusal(switches["refuse"])
     if "test-only" in asked:
-        _print_test(state, asked)
+        _print_test(store, asked)
         return
     if state["controller_down"]:
         raise Refusal(f"{_FAILED}Unable to contact slurm controller (connect failure)")
@@ -147,15 +147,20 @@ def _dependencies(asked: dict[str, str], prefix: str = _FAILED) -> list[tuple[st
     return found
 
 
-def _print_test(state: State, asked: dict[str, str]) -> None:
+def _print_test(store: Store, asked: dict[str, str]) -> None:
+    """An id is used up, and no job is made."""
+    state = store.read()
     if state["controller_down"]:
         raise Refusal("allocation failure: Unable to contact slurm controller (connect failure)")
     _check(state, asked, "allocation failure: ")
     _job(state, asked, "0")
+    with store.change() as changing:
+        number = changing["next_id"]
+        changing["next_id"] += 1
     partition = asked.get("partition", DEFAULT_PARTITION)
     node = next(node for node in PARTITIONS[partition] if node not in options.node_names(asked.get("exclude", "")))
     where = f"using {_cpus(asked)} processors on nodes {node} in partition {partition}"
-    print(f"sbatch: Job {state['next_id']} to start at {options.stamp(time.time(), '')} {where}", file=sys.stderr)
+    print(f"sbatch: Job {number} to start at {options.stamp(time.time(), '')} {where}", file=sys.stderr)
 
 
 def _submit(store: Store, asked: dict[str, str], script: str) -> int:
