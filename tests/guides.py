@@ -1,8 +1,8 @@
 """The guides as a reader follows them: what a page asks to type, to write into files, and what it says is then seen.
 
-A page's fenced blocks are taken in order. `sh` holds commands, a line each, where a backslash goes on in the next; those that end
-in `# by hand` are the reader's alone, and WORDS in capitals are the reader's to fill in. `yaml` and `python` hold files, whose first
-line names them. `text` after `sh` is what the commands show, in part: `…` stands for anything, and a number for any number.
+A page's fenced blocks are taken in order. `sh` holds commands, a line each, where a backslash goes on in the next; those that
+end in `# by hand` are the reader's alone, and WORDS in capitals are the reader's to fill in. `yaml` and `python` hold files,
+whose first line names them. `text` after `sh` is what the commands show, in part: `…` stands for anything, a number for any.
 """
 
 import re
@@ -15,9 +15,10 @@ from pathlib import Path
 
 from command import REPOSITORY
 
+from fly64_hpc.__main__ import VERBS
+
 BY_HAND = "# by hand"
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")), REPOSITORY / "batch" / "profiles" / "README.md")
-_VERB = re.compile(r"python -m fly64_hpc\.\w+")
 _NUMBER = re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{7,}\b|\d[\d.,:e+%]*")
 _MARK = "@@ command"
 
@@ -57,15 +58,16 @@ def files_of(page: Path) -> dict[str, str]:
     return {block.file_name: block.text for block in blocks(page) if block.language in ("yaml", "python")}
 
 
-def fly64_commands(page: Path) -> list[list[str]]:
-    """Every command of this program that a page names, in a block or in a sentence, as the words of a shell."""
-    text = page.read_text().replace("\\\n", " ")
-    variables = {name: value for name, value in re.findall(r'^\s*(\w+)="(.*)"$', text, re.MULTILINE)}
-    code = [
-        *(line for line in text.splitlines() if _VERB.match(line.strip())),
-        *(span for span in re.findall(r"`([^`\n]+)`", text) if _VERB.match(span)),
-    ]
-    return [shlex.split(string.Template(line).safe_substitute(variables), comments=True) for line in code]
+def fly64_commands(page: Path) -> Iterator[list[str]]:
+    """Every command of this program that a page names, in a block or in a sentence (there also as `submit --json`)."""
+    variables: dict[str, str] = {}
+    for line in page.read_text().replace("\\\n", " ").splitlines():
+        if assigned := re.fullmatch(r'\s*(\w+)="(.*)"', line):
+            variables[assigned[1]] = assigned[2]
+        for code in (line.strip(), *re.findall(r"`([^`]+)`", line)):
+            words = re.sub(rf"^({'|'.join(VERBS)}) (?=--)", r"python -m fly64_hpc.\1 ", code)
+            if re.match(r"python -m fly64_hpc\.\w+", words):
+                yield shlex.split(string.Template(words).safe_substitute(variables), comments=True)
 
 
 def filled_in(command: str, words: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def follow(page: Path, sections: tuple[str, ...], folder: Path, environment: dic
     commands = [(block, filled_in(line, WORDS)) for block in chosen for line in block.commands if block.language == "sh"]
     tried = [(block, line) for block, line in commands if BY_HAND not in line]
     shown = typed([line for _, line in tried], folder, environment, timeout_s)
-    for block, excerpt in zip(chosen, chosen[1:], strict=False):
+    for block, excerpt in pairwise(chosen):
         if excerpt.language == "text":
             seen = "".join(text for (asked, _), text in zip(tried, shown, strict=True) if asked is block)
             assert not list(unseen(excerpt.text, seen)), seen
