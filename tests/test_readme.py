@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from command import REPOSITORY, Workplace
+from own_files import write_object_and_probe, write_scan
 
 README = (REPOSITORY / "README.md").read_text()
 NEEDS_FILES = ("siemens_star.yaml", "ingest", "measured_scan.yaml")
@@ -41,22 +41,6 @@ def test_a_command_that_needs_nothing(place: Workplace, command: str) -> None:
     run(place, command)
 
 
-def small_files(folder: Path) -> None:
-    """An object with its probe, and a scan, of the shapes that the README speaks of."""
-    rng = np.random.default_rng(0)
-    radius = np.hypot(*np.mgrid[-32:32, -32:32])
-    probe = np.exp(-((radius / 8) ** 2) + 0.02j * radius**2).astype(np.complex64)
-    np.savez(folder / "object_and_probe.npz", obj=np.exp(1j * rng.normal(0, 0.3, (230, 230))).astype(np.complex64), probe=probe)
-    expected = 1e3 * np.abs(np.fft.fft2(probe)) ** 2
-    positions = rng.uniform(-60, 60, (160, 2))
-    np.savez(
-        folder / "scan.npz",
-        data=rng.poisson(expected, (1, 160, 64, 64)).astype(np.float32),
-        probe=probe[None],
-        scan=positions[None],
-    )
-
-
 SHORTER = "--set training.epochs=1 --set training.refiner=null"
 SMALLER = {
     "siemens_star.yaml": f"--set scan.positions=64 --dose 1e5 --view baseline {SHORTER}",
@@ -66,12 +50,8 @@ SMALLER = {
 
 def test_the_commands_for_your_own_files_on_small_ones(place: Workplace) -> None:
     """The README's words as they stand; the study is made smaller by further flags at their end."""
-    import bz2
-
-    small_files(place.folder)
-    packed = place.folder / "scan.npz.bz2"
-    packed.write_bytes(bz2.compress((place.folder / "scan.npz").read_bytes()))
-    (place.folder / "scan.npz").unlink()
+    write_object_and_probe(place.folder)
+    write_scan(place.folder)
     own = [line for line in commands() if any(word in line for word in NEEDS_FILES)]
     assert len(own) == 3
     for command in own:
