@@ -92,7 +92,7 @@ def test_a_view_that_is_put_first_takes_no_solver_s_job_away(tmp_path: Path) -> 
     views: dict[str, Any] = {"baseline": {"gridsize": 1}, "dense": {"gridsize": 2}}
     iterative = LoadedStudy(phase_f(study([1e3], 0, views).design), None, {})
     write_study(paths, joined(paths, iterative))
-    more = LoadedStudy(phase_f(study([1e3], 0, {"wide": {"gridsize": 3}} | views).design), None, {})
+    more = LoadedStudy(phase_f(study([1e3], 0, {"wide": {"gridsize": 2}} | views).design), None, {})
     assert study_jobs(joined(paths, more)) == study_jobs(iterative)
 
 
