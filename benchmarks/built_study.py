@@ -5,15 +5,17 @@ Its submission went to a Slurm of which only the recorded answers are here: `squ
 
 import hashlib
 import json
+import os
 import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock, patch
 
 from fly64_hpc.dataset_job import job_spec
 from fly64_hpc.datasets import JobData
 from fly64_hpc.heartbeat import Heartbeat
-from fly64_hpc.job_matrix import job_matrix
+from fly64_hpc.job_matrix import TrainingJob, job_matrix
 from fly64_hpc.job_paths import JobPaths, StudyPaths
 from fly64_hpc.job_record import AttemptRecord, DataFile, JobError, SchedulerIds, now_utc
 from fly64_hpc.process_identity import ProcessIdentity
@@ -27,19 +29,21 @@ NODE = ProcessIdentity("g1", 4711, "another-boot", 1)
 TAG = "built-0001-train"
 STEPS = 40
 """Of an epoch."""
-BUNDLE_BYTES = 2_000_000
-"""As a U-Net's weights are."""
+BUNDLE_BYTES = 500_000
+"""As a small U-Net's weights are."""
 STATES = ("succeeded",) * 6 + ("running", "failed", "pending", "pending")
 
 
-def build(folder: Path, study: Path, *, gpus: int = 1) -> StudyPaths:
+@patch.object(os, "fsync")  # whether it would outlast a power cut is no matter here
+def build(folder: Path, study: Path, _: Mock, *, gpus: int = 1) -> StudyPaths:
     """Make the directory of a study, with states in turn and all files that its jobs would have left; its scheduler's programs go
     into `folder/bin`."""
     loaded = load_study(study, with_base=False)
     paths = StudyPaths(folder / "outputs" / loaded.design.study)
     write_study(paths, loaded)
-    submission = _submission(paths, [job.job_id for job in job_matrix(loaded.design)], gpus)
-    rows = [_job(paths, loaded, number, gpus) for number in range(len(submission.jobs))]
+    jobs = job_matrix(loaded.design)
+    _submission(paths, [job.job_id for job in jobs], gpus).write(paths.submission(1))
+    rows = [_job(paths, loaded, job, number, gpus) for number, job in enumerate(jobs)]
     _program(folder / "bin" / "squeue", "\n".join(row for row in rows if row))
     _program(folder / "bin" / "sacct", "")
     return paths
@@ -47,47 +51,39 @@ def build(folder: Path, study: Path, *, gpus: int = 1) -> StudyPaths:
 
 def _submission(paths: StudyPaths, jobs: list[str], gpus: int) -> Submission:
     resources = Resources(gpus_per_node=gpus)
-    part = Part(
-        kind="train", tag="built-0001-train", state="submitted", jobs=tuple(jobs), resources=resources, scheduler_job_id="7"
-    )
-    made = Submission(
+    part = Part(kind="train", tag=TAG, state="submitted", jobs=tuple(jobs), resources=resources, scheduler_job_id="7")
+    return Submission(
         number=1, tag="built-0001", executor="slurm", state="submitted", created_utc=ago_utc(180), jobs=tuple(jobs), filters={},
         resources=resources, scratch=str(paths.root.parent / "scratch"), submitter=NODE, parts=(part,),
     )  # fmt: skip
-    made.write(paths.submission(1))
-    return made
 
 
-def _job(paths: StudyPaths, loaded: LoadedStudy, number: int, gpus: int) -> str:
+def _job(paths: StudyPaths, loaded: LoadedStudy, job: TrainingJob, number: int, gpus: int) -> str:
     """Write a job's files; its line of squeue is returned, empty where it is not in the queue any more."""
-    job, state = job_matrix(loaded.design)[number], STATES[number % len(STATES)]
-    own, data = paths.job(job), DataFile(path="data/scan.npz", sha256="0" * 64)
+    state, own, data = STATES[number % len(STATES)], paths.job(job), DataFile(path="data/scan.npz", sha256="0" * 64)
     spec = job_spec(loaded, job, JobData(data, data, "0" * 64))
     spec.write(own.spec)
     if state == "pending":
-        return f"{TAG}|7|{number}|PENDING|{'Priority' if number % 2 else 'QOSMaxJobsPerUserLimit'}||4:00:00|4:00:00|N/A"
+        reason = "Priority" if number % 2 else "QOSMaxJobsPerUserLimit"
+        return f"{TAG}|7|{number}|PENDING|{reason}||4:00:00|4:00:00|N/A"
     record = AttemptRecord(
         attempt=1, state=state, submission=1, config_sha256=spec.config_sha256, process=NODE, started_utc=ago_utc(48),
         scheduler=SchedulerIds(executor="slurm", job_id="7", array_index=number, node="g1", gpus=gpus),
     )  # fmt: skip
-    ending: dict[str, Any] = {"ended_utc": ago_utc(24)}
-    if state == "succeeded":
-        weights = random.Random(number).randbytes(BUNDLE_BYTES)
-        own.bundle.write_bytes(weights)
-        digest = hashlib.sha256(weights).hexdigest()
-        ending |= {
-            "result": {
-                "bundle_sha256": digest,
-                "bundle_path": own.bundle.name,
-                "metrics": {},
-                "epochs_completed": loaded.design.training.total_epochs,
-            }
-        }
-    elif state == "failed":
-        ending |= {"error": JobError(type="ValueError", message="a loss that is not a number")}
-    record.model_copy(update=ending if state != "running" else {}).write(own.result(1))
+    record.model_copy(update=_ending(own, state, number)).write(own.result(1))
     _progress(own, state, loaded.design.training)
     return f"{TAG}|7|{number}|RUNNING|None|g1|4:00:00|3:12:00|N/A" if state == "running" else ""
+
+
+def _ending(own: JobPaths, state: str, number: int) -> dict[str, Any]:
+    if state == "running":
+        return {}
+    if state == "failed":
+        return {"ended_utc": ago_utc(24), "error": JobError(type="ValueError", message="a loss that is not a number")}
+    weights = random.Random(number).randbytes(BUNDLE_BYTES)
+    own.bundle.write_bytes(weights)
+    digest = hashlib.sha256(weights).hexdigest()
+    return {"ended_utc": ago_utc(24), "result": {"bundle_sha256": digest, "bundle_path": own.bundle.name, "metrics": {}}}
 
 
 def _progress(own: JobPaths, state: str, training: TrainingConfig) -> None:

@@ -147,7 +147,8 @@ class SlurmCancel:
     def _ends(self, submission: Submission, part: Part) -> bool:
         """Whether a dataset or collector job ends too: with the whole study; a dataset job also with all that wait for it."""
         view = self.plan.view
-        if part.tag not in view.open_parts and not view.problems:
+        is_unknown = bool(view.problems) and bool(_of(submission, self.plan.jobs))
+        if part.tag not in view.open_parts and not is_unknown:
             return False
         others = [job for job in _of(submission, view.jobs) if job.outcome.is_live and job not in self.plan.jobs]
         return self.plan.is_whole or (part.kind == "data" and not others)

@@ -28,6 +28,7 @@ class Interrupted(Exception):
     def __init__(self, step: int, first_step: int) -> None:
         super().__init__(f"stopped after step {step}")
         self.step, self.epoch, self.first_step = step, step, first_step
+        self.hint = "Submit again to go on."
 
 
 def train_job(

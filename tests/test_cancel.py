@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import REPOSITORY, Workplace
+from command import Workplace
 from hypothesis import given
 from hypothesis import strategies as st
+from local_study import LocalStudy
 from scripted_slurm import ScriptedSlurm
 from slurm_machines import NODES, FakeMachine
 from slurm_study import DOSE, DOSE_IDS, ONE, ONE_ID, SlurmStudy, wait_until
@@ -130,12 +131,10 @@ def test_a_training_that_does_not_heed_the_signal_is_killed_after_a_while(tiny: 
         assert deaf.wait(5) == -9
 
 
-def test_a_whole_study_on_slurm_ends_by_one_call_and_a_submit_goes_on_from_the_checkpoint(
-    study: SlurmStudy, slurm: FakeMachine, tmp_path: Path
-) -> None:
-    gate = tmp_path / "gate"
-    study.good(study.submit(*ONE, trainer="slow_trainer", SLOW_GATE=gate, SLOW_FROM=8))
-    study.wait_for_epochs(1)
+def test_a_whole_study_on_slurm_ends_by_one_call_and_a_submit_takes_it_up(study: SlurmStudy, slurm: FakeMachine) -> None:
+    long = ("--set", "training.epochs=100")
+    study.good(study.submit(*ONE, *long, trainer="idle_trainer", IDLE_STEP_S=1))
+    study.wait_for_attempt(1)
     answer = study.good(cancel(study.place))
     collector = study.parts(kind="collect")[0]["scheduler_job_id"]
     assert scancels(slurm) == [[collector, study.parts()[0]["scheduler_job_id"]]]
@@ -145,10 +144,9 @@ def test_a_whole_study_on_slurm_ends_by_one_call_and_a_submit_goes_on_from_the_c
     assert "attempt 1 was interrupted and saved" in job["state_reason"]
     assert study.record(1)["stopped_by"] == "a cancel"
     assert "nothing to cancel" in study.good(cancel(study.place)).out
-    gate.touch()
-    assert "1 jobs to submit" in study.good(study.submit(*ONE)).out
+    assert "1 jobs to submit" in study.good(study.submit(*ONE, *long, trainer="idle_trainer")).out
     study.wait_for("succeeded")
-    assert study.record(2)["first_step"] == study.record(1)["step"] > 0
+    assert study.job()["scheduler"]["attempts"] == 2
 
 
 def test_a_selection_ends_its_tasks_and_the_collector_job_stays(study: SlurmStudy, slurm: FakeMachine) -> None:
@@ -198,21 +196,13 @@ def test_a_submit_after_a_killed_submitter_and_a_cancel_hands_over_nothing_of_th
     assert ([call for call in slurm.asked if call[0] == "scancel"], ending.not_told) == ([("scancel", "10")], [])
 
 
-def test_local_jobs_save_and_stop_and_those_that_wait_are_not_started(tmp_path: Path) -> None:
-    place = Workplace(
-        tmp_path,
-        {
-            "FLY64_TRAINER": "slow_trainer",
-            "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}",
-            "SLOW_GATE": "gate",
-            "SLOW_FROM": "8",
-            "CUDA_VISIBLE_DEVICES": "",
-        },
-    )
-    one_slot = ("--executor", "local", "--set", f"training.threads={os.cpu_count()}")
-    assert place.submit(*one_slot, *DOSE).code == 0
-    folder = place.study / "phase_e_training" / "dose_1000" / "baseline" / "gs1"
-    wait_until(lambda: list(folder.rglob("step_*.json")), "a checkpoint", 90)
+def test_local_jobs_save_and_stop_and_those_that_wait_are_not_started(prepared: Path, tmp_path: Path) -> None:
+    study = LocalStudy(tmp_path, prepared, step_s=0.5)
+    one_slot = ("--set", f"training.threads={os.cpu_count()}", "--set", "training.epochs=200")
+    assert study.submit(*one_slot, *DOSE).code == 0
+    place = study.place
+    result = place.study / "phase_e_training" / "dose_1000" / "baseline" / "gs1" / "attempts" / "001" / "result.json"
+    wait_until(result.exists, "an attempt")
     answer = cancel(place)
     assert answer.code == 0, answer.err
     states = place.states()
@@ -222,8 +212,7 @@ def test_local_jobs_save_and_stop_and_those_that_wait_are_not_started(tmp_path: 
     supervisor = json.loads((place.study / "submissions" / "0001.supervisor.json").read_text())
     assert set(supervisor["started"]) == {ONE_ID}
     wait_until(lambda: not Path(f"/proc/{supervisor['process']['pid']}").exists(), "the end of the supervisor", 20)
-    assert "0 jobs to submit" not in place.submit(*one_slot, *ONE, "--print-only").out
-    (tmp_path / "gate").touch()
-    assert place.submit(*one_slot, *ONE, "--wait").code == 0
-    record = json.loads((folder / "attempts" / "002" / "result.json").read_text())
-    assert (record["state"], record["first_step"] > 0) == ("succeeded", True)
+    assert "nothing to cancel" in cancel(place).out
+    again = LocalStudy(tmp_path, prepared)
+    assert again.submit(*one_slot, *ONE, "--wait").code == 0
+    assert place.job(ONE_ID)["scheduler"]["attempts"] == 2

@@ -4,12 +4,11 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from command import REPOSITORY, Workplace
+from command import Workplace
+from local_study import LocalStudy
 from scripted_slurm import ScriptedSlurm
 from tiny_study import TinyStudy, tiny_study
 
@@ -126,18 +125,18 @@ def following(place: Workplace, *arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=place.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_following_goes_on_until_the_job_has_ended_and_leaves_at_ctrl_c(tmp_path: Path) -> None:
-    environment: dict[str, Any] = {"FLY64_TRAINER": "idle_trainer", "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}",
-                                   "IDLE_STEP_S": "1.5", "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
-    place = Workplace(tmp_path, environment)
+def test_following_goes_on_until_the_job_has_ended_and_leaves_at_ctrl_c(prepared: Path, tmp_path: Path) -> None:
+    study = LocalStudy(tmp_path, prepared, step_s=3)
     one = ("--dose", "1000", "--view", "baseline")
-    assert place.submit("--executor", "local", *one).code == 0
-    with following(place, "1000-baseline") as left, following(place, *one) as stayed:
-        time.sleep(2)
+    assert study.submit(*one).code == 0
+    with following(study.place, "1000-baseline") as left, following(study.place, *one) as stayed:
+        assert left.stdout is not None
+        assert left.stdout.readline()
         left.send_signal(signal.SIGINT)
+        assert left.wait(30) == 130
         out, err = stayed.communicate(timeout=60)
         assert stayed.returncode == 0, err
-        assert left.wait(20) == 130
     assert "== attempt 1 on " in out
+    assert "_0_log." in out, "what its process printed"
     assert out.splitlines()[-1].startswith("dose_1000-baseline-gs1: succeeded: attempt 1 finished")
     assert "; succeeded 2" in out, "the attempt's title is said again with its end"

@@ -9,6 +9,7 @@ import pytest
 from command import REPOSITORY, Workplace
 from hypothesis import given
 from hypothesis import strategies as st
+from local_study import LocalStudy
 from scripted_slurm import ScriptedSlurm
 from slurm_machines import FakeMachine
 from slurm_study import ONE, ONE_ID, SlurmStudy
@@ -118,11 +119,11 @@ def test_on_slurm_an_exception_is_tried_again_when_a_person_says_so(slurm: FakeM
     assert study.wait_for("succeeded")["scheduler"]["attempts"] == 2
 
 
-def test_on_this_machine_too(tmp_path: Path) -> None:
-    environment = {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}", "CUDA_VISIBLE_DEVICES": ""}
-    broken, mended = (Workplace(tmp_path, environment | {"FLY64_TRAINER": name}) for name in ("json", "idle_trainer"))
-    assert broken.submit("--executor", "local", *ONE, "--wait").code == 1
-    answer = mended.run("retry", "--study-dir", mended.study, "--only", "failed")
+def test_on_this_machine_too(prepared: Path, tmp_path: Path) -> None:
+    broken, mended = (LocalStudy(tmp_path, prepared, trainer) for trainer in ("json", "idle_trainer"))
+    assert broken.submit(*ONE, "--wait").code == 1
+    place = mended.place
+    answer = place.run("retry", "--study-dir", place.study, "--only", "failed")
     assert f"{ONE_ID}: again: asked for as failed: again" in answer.out
-    assert mended.run("collect", "--study-dir", mended.study, "--watch").code == 0
-    assert mended.states()[ONE_ID] == "succeeded"
+    assert place.run("collect", "--study-dir", place.study, "--watch").code == 0
+    assert place.states()[ONE_ID] == "succeeded"

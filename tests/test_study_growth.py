@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import REPOSITORY, SMOKE, Workplace
+from command import SMOKE, Workplace
 from hypothesis import given
 from hypothesis import strategies as st
+from local_study import LocalStudy
 from scripted_slurm import ScriptedSlurm
 from slurm_machines import NODES, FakeMachine
 from slurm_study import ONE, ONE_ID, SlurmStudy, wait_until
@@ -91,7 +92,7 @@ def test_a_view_that_is_put_first_takes_no_solver_s_job_away(tmp_path: Path) -> 
     views: dict[str, Any] = {"baseline": {"gridsize": 1}, "dense": {"gridsize": 2}}
     iterative = LoadedStudy(phase_f(study([1e3], 0, views).design), None, {})
     write_study(paths, joined(paths, iterative))
-    more = LoadedStudy(phase_f(study([1e3], 0, {"wide": {"gridsize": 3}} | views).design), None, {})
+    more = LoadedStudy(phase_f(study([1e3], 0, {"wide": {"gridsize": 2}} | views).design), None, {})
     assert study_jobs(joined(paths, more)) == study_jobs(iterative)
 
 
@@ -148,17 +149,13 @@ def test_on_slurm_new_cells_join_those_that_wait(slurm: FakeMachine, prepared: P
     assert own.job(f"{ONE_ID}-seed_1")["artifact_dir"].endswith("dose_1000/baseline/gs1/seed_1")
 
 
-def test_on_this_machine_a_second_seed_joins_a_training_that_goes_on(tmp_path: Path) -> None:
-    environment = {"FLY64_TRAINER": "idle_trainer", "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}", "IDLE_STEP_S": "1",
-                   "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
-    place = Workplace(tmp_path, environment)
-    assert place.submit("--executor", "local", *ONE).code == 0
-    wait_until((place.study / "phase_e_training" / "dose_1000" / "baseline" / "gs1" / "attempts").is_dir, "an attempt")
-    answer = place.submit("--executor", "local", *ONE, *MORE, "--wait")
+def test_on_this_machine_a_second_seed_joins_a_training_that_goes_on(prepared: Path, tmp_path: Path) -> None:
+    own = LocalStudy(tmp_path, prepared, step_s=1)
+    assert own.submit(*ONE).code == 0
+    wait_until((own.place.study / "phase_e_training" / "dose_1000" / "baseline" / "gs1" / "attempts").is_dir, "an attempt")
+    answer = own.submit(*ONE, *MORE, "--wait")
     assert answer.code == 0, answer.err
     assert "1 jobs to submit, 1 succeeded or at work already" in answer.out
-    assert {one: place.job(one)["scheduler"]["attempts"] for one in (ONE_ID, f"{ONE_ID}-seed_1")} == {
-        ONE_ID: 1, f"{ONE_ID}-seed_1": 1,
-    }  # fmt: skip
-    refused = place.submit("--executor", "local", *ONE)
+    assert [own.place.job(one)["scheduler"]["attempts"] for one in (ONE_ID, f"{ONE_ID}-seed_1")] == [1, 1]
+    refused = own.submit(*ONE)
     assert (refused.code, "design.seeds.training: [0, 1] -> 0" in refused.err) == (2, True)
