@@ -17,7 +17,7 @@ from fly64_hpc.command_line import (
     new_study_paths,
     run_verb,
 )
-from fly64_hpc.errors import EXIT_OK, EXIT_REQUEST_WRONG
+from fly64_hpc.errors import EXIT_OK, EXIT_REQUEST_WRONG, StudyChangedError
 from fly64_hpc.executor_choice import add_data_flags, add_executor_flag, choose_executor, external_roots
 from fly64_hpc.job_matrix import select, study_jobs
 from fly64_hpc.preflight.examination import examine
@@ -25,6 +25,7 @@ from fly64_hpc.preflight.finding import Finding, Severity
 from fly64_hpc.preflight.findings_page import as_json, lines, severity_counts
 from fly64_hpc.preflight.request import PreflightRequest
 from fly64_hpc.slurm.calls import SlurmCalls
+from fly64_hpc.study_directory import holds_work
 from fly64_hpc.study_growth import joined
 from ptycho_torch.config import PtychoError
 
@@ -72,6 +73,9 @@ def _requested(arguments: argparse.Namespace) -> tuple[PreflightRequest, list[Fi
     external: dict[datasets.Condition, datasets.JobData] = {}
     try:
         loaded = joined(paths, loaded)
+    except StudyChangedError as error:
+        if holds_work(paths):  # else it may still be mended
+            found.append(Finding("study", Severity.ERROR, error.message, error.hint))
     except PtychoError as error:
         found.append(Finding("study", Severity.ERROR, error.message, error.hint))
     jobs = select(study_jobs(loaded), job_filter(arguments))

@@ -150,6 +150,13 @@ def test_here_only_what_matters_here_is_looked_at(
     }
 
 
+def test_an_output_root_that_is_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, answer = checked(capsys, "--executor", "local", "--output-root", str(tmp_path / "file"))
+    assert code == 2
+    assert f"{tmp_path}/file/fly64_smoke cannot be written: Not a directory" in errors(answer)[0]
+
+
 def test_a_wrong_path_of_the_study_and_of_its_base_file() -> None:
     with pytest.raises(StudyError, match=r"nowhere\.yaml"):
         check.main(["--study", "nowhere.yaml", "--executor", "local"])

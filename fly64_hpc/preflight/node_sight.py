@@ -30,8 +30,10 @@ def places(request: PreflightRequest) -> dict[str, Path]:
         "The study directory": request.paths.root,
         "The scratch folder": request.paths.scratch(design.study, request.loaded.sha256),
         "The program": Path(fly64_hpc.__file__).resolve().parent,
-        "Python": Path(sys.executable).absolute(),
     }
+    python = Path(sys.executable).absolute()
+    if not python.is_relative_to("/usr"):  # the system's own, which each node has for itself
+        found["Python"] = python
     for name, data in {data.train.path: data for data in request.external.values()}.items():
         found[f"The dataset of {Path(name).parent.name}"] = request.paths.absolute(data.train.path)
     if design.base_file is not None and request.makes_data:

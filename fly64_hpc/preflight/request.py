@@ -1,5 +1,6 @@
 """What is asked for, as every subject of the preflight sees it."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,5 +50,5 @@ class PreflightRequest:
 
     @property
     def existing_folder(self) -> Path:
-        """The study directory, or the nearest folder above that exists."""
-        return next(folder for folder in (self.paths.root, *self.paths.root.parents) if folder.is_dir())
+        """The study directory, or the nearest thing above that exists."""
+        return next(folder for folder in (self.paths.root, *self.paths.root.parents) if os.path.exists(folder))  # noqa: PTH110

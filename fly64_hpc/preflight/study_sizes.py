@@ -34,7 +34,7 @@ def _of_view(request: PreflightRequest, name: str) -> Iterator[Finding]:
         )
         return
     yield from _oversampling(name, view, n_patterns, design.design.neighbor_count)
-    if design.training.batch_size > n_patterns:
+    if design.training.batch_size > n_patterns and not request.paths.is_phase_f:
         yield Finding(
             SUBJECT,
             Severity.WARNING,

@@ -12,7 +12,7 @@ SINFO_FORMAT = "%R|%N|%o|%n|%c|%m|%G|%f|%T"
 _NO_LIMIT = ("UNLIMITED", "INFINITE", "NONE", "N/A", "")
 _EVERYBODY = ("ALL", "(null)", "N/A", "")
 _GPU = re.compile(r"(?:^|,)gpu(?::(?P<kind>[^:,(]*[A-Za-z][^:,(]*))?(?::(?P<count>\d+))?(?=[,(]|$)")
-_OUT_OF_WORK = ("down", "drain", "fail", "inval", "not_resp", "no_resp", "maint", "power", "unknown", "future")
+_OUT_OF_WORK = ("down", "drain", "fail", "inval", "not_resp", "no_resp", "maint", "unknown", "future")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def parse_nodes(text: str) -> Iterator[Node]:
     """Read sinfo's lines of `SINFO_FORMAT`; what is no such line, as a banner, is passed over."""
     for line in text.splitlines():
         fields = [field.strip() for field in line.split("|")]
-        if len(fields) != 9 or not fields[4].rstrip("+").isdigit():
+        if len(fields) != 9 or not (fields[4].rstrip("+").isdigit() and fields[5].rstrip("+").isdigit()):
             continue
         partition, name, address, host, cpus, memory, gres, features, state = fields
         yield Node(
