@@ -31,15 +31,8 @@ def beat(**fields: Any) -> Heartbeat:
 
 
 def step(number: int, lesson: str = "network") -> dict[str, Any]:
-    return {
-        "event": "step",
-        "lesson": lesson,
-        "step": number,
-        "lesson_end_step": 40,
-        "first_step": 0,
-        "total_steps": 60,
-        "epoch": 0,
-    }
+    event = {"event": "step", "lesson": lesson, "step": number, "first_step": 0, "epoch": 0}
+    return event | {"lesson_end_step": 40, "total_steps": 60}
 
 
 class Clock:

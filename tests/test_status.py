@@ -21,7 +21,6 @@ from fly64_hpc.glance.lines import lines
 from fly64_hpc.glance.machine import machine_view
 from fly64_hpc.glance.table import picture
 from fly64_hpc.heartbeat import Heartbeat
-from fly64_hpc.job_record import now_utc
 from fly64_hpc.resources import Resources
 from fly64_hpc.submissions import Part
 from ptycho_torch.npz_contract import sha256_file
