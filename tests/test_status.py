@@ -46,17 +46,9 @@ def running(job: int, left: str = "3:00:00", word: str = "RUNNING", start: str =
 
 def beat(study: TinyStudy, job: int, silent_s: float = 0.0, **fields: Any) -> None:
     file = study.job(job).heartbeat(1)
-    known = {
-        "time_utc": now_utc(),
-        "phase": "training",
-        "lesson": "network",
-        "step": 100,
-        "step_s": 0.8,
-        "longest_silence_s": 1.2,
-    }
-    Heartbeat(attempt=1, **(known | fields)).write(file)
     moment = time.time() - silent_s
-    Heartbeat(attempt=1, **(known | {"time_utc": utc(moment)} | fields)).write(file)
+    known: dict[str, Any] = {"lesson": "network", "step": 100, "step_s": 0.8, "longest_silence_s": 1.2}
+    Heartbeat(**({"attempt": 1, "time_utc": utc(moment), "phase": "training"} | known | fields)).write(file)
     os.utime(file, (moment, moment))
 
 
