@@ -24,13 +24,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 from built_study import build
 
 STUDY = Path("configs/fly64_demo.yaml")
-WIDTH, HEIGHT = 150, 40
+WIDTH, HEIGHT = 165, 40
+STATES = ("succeeded", "succeeded", "succeeded", "succeeded", "running", "stuck", "failed", "pending", "pending")
 
 
 def status_picture(target: Path) -> None:
     """Write the picture."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = build(Path(folder), STUDY)
+        paths = build(Path(folder), STUDY, states=STATES)
         calls = SlurmCalls(environment=os.environ | {"PATH": f"{folder}/bin:{os.environ['PATH']}"})
         shown = glance(look(paths, calls))
         shown = replace(shown, view=replace(shown.view, paths=StudyPaths(Path("outputs") / paths.root.name)))

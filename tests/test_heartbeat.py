@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fly64_hpc import heartbeat
 from fly64_hpc.heartbeat import (
     PATIENT_FLOOR_S,
     STEP_FLOOR_S,
@@ -38,7 +37,7 @@ def step(number: int, lesson: str = "network") -> dict[str, Any]:
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        monkeypatch.setattr(heartbeat.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
 
 @pytest.fixture

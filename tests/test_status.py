@@ -13,7 +13,7 @@ from rich.console import Console
 from scripted_slurm import ScriptedSlurm
 from tiny_study import TinyStudy, tiny_study
 
-from fly64_hpc import status, watching
+from fly64_hpc import status
 from fly64_hpc.collector import look
 from fly64_hpc.glance import plain, words
 from fly64_hpc.glance.facts import JobGlance, StudyGlance, glance
@@ -268,7 +268,7 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], ScriptedSlur
             answers={"squeue": lambda _: Answer(0, answers.pop(0) if len(answers) > 1 else answers[0], ""), "sacct": ""}
         )
         monkeypatch.setattr(status, "SlurmCalls", lambda: made)
-        monkeypatch.setattr(watching.time, "sleep", lambda _: None)
+        monkeypatch.setattr(time, "sleep", lambda _: None)
         return made
 
     return scripted
