@@ -7,7 +7,7 @@ ITERATIVE := $(VENV)/.iterative
 PTYCHI := ptychi==2.2.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install iterative demo test lint test-long test-real test-clients test-browser test-slurm test-all bench cluster-up cluster-down picture thinned-picture report-picture comparison-tables recipe-studies recipe-tables fault-table schema clean
+.PHONY: help install iterative demo test lint test-long test-real test-clients test-browser test-slurm test-all bench cluster-up cluster-down picture thinned-picture report-picture status-picture comparison-tables recipe-studies recipe-tables fault-table schema clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -67,6 +67,9 @@ picture: $(INSTALLED)  ## draw docs/fly64_demo.png from outputs/fly64_demo/
 
 report-picture: $(INSTALLED)  ## draw docs/report.png from outputs/fly64_demo/ (needs chromium)
 	$(BIN)/python docs/report_picture.py outputs/fly64_demo docs/report.png
+
+status-picture: $(INSTALLED)  ## draw docs/status.svg from a study directory that is written for it
+	$(BIN)/python docs/status_picture.py docs/status.svg
 
 thinned-picture: $(INSTALLED)  ## draw docs/measured_scan_thinned.png from the two measured studies in outputs/
 	$(BIN)/python docs/thinned_picture.py outputs/measured_scan outputs/measured_scan_thinned docs/measured_scan_thinned.png

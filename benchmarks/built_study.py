@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from fly64_hpc.datasets import JobData
 from fly64_hpc.heartbeat import Heartbeat
 from fly64_hpc.job_matrix import TrainingJob, job_matrix
 from fly64_hpc.job_paths import JobPaths, StudyPaths
-from fly64_hpc.job_record import AttemptRecord, DataFile, JobError, SchedulerIds, now_utc
+from fly64_hpc.job_record import AttemptRecord, DataFile, JobError, SchedulerIds
 from fly64_hpc.process_identity import ProcessIdentity
 from fly64_hpc.resources import Resources
 from fly64_hpc.study_directory import write_study
@@ -32,10 +33,13 @@ STEPS = 40
 BUNDLE_BYTES = 500_000
 """As a small U-Net's weights are."""
 STATES = ("succeeded",) * 6 + ("running", "failed", "pending", "pending")
+"""In turn; `stuck` is a running one that has been silent for a while."""
+AT_WORK = ("running", "stuck")
+SILENCE_MIN = 14.0
 
 
 @patch.object(os, "fsync")  # whether it would outlast a power cut is no matter here
-def build(folder: Path, study: Path, _: Mock, *, gpus: int = 1) -> StudyPaths:
+def build(folder: Path, study: Path, _: Mock, *, states: Sequence[str] = STATES, gpus: int = 1) -> StudyPaths:
     """Make the directory of a study, with states in turn and all files that its jobs would have left; its scheduler's programs go
     into `folder/bin`."""
     loaded = load_study(study, with_base=False)
@@ -43,7 +47,7 @@ def build(folder: Path, study: Path, _: Mock, *, gpus: int = 1) -> StudyPaths:
     write_study(paths, loaded)
     jobs = job_matrix(loaded.design)
     _submission(paths, [job.job_id for job in jobs], gpus).write(paths.submission(1))
-    rows = [_job(paths, loaded, job, number, gpus) for number, job in enumerate(jobs)]
+    rows = [_job(paths, loaded, job, number, states[number % len(states)], gpus) for number, job in enumerate(jobs)]
     _program(folder / "bin" / "squeue", "\n".join(row for row in rows if row))
     _program(folder / "bin" / "sacct", "")
     return paths
@@ -53,30 +57,44 @@ def _submission(paths: StudyPaths, jobs: list[str], gpus: int) -> Submission:
     resources = Resources(gpus_per_node=gpus)
     part = Part(kind="train", tag=TAG, state="submitted", jobs=tuple(jobs), resources=resources, scheduler_job_id="7")
     return Submission(
-        number=1, tag="built-0001", executor="slurm", state="submitted", created_utc=ago_utc(180), jobs=tuple(jobs), filters={},
-        resources=resources, scratch=str(paths.root.parent / "scratch"), submitter=NODE, parts=(part,),
-    )  # fmt: skip
+        number=1,
+        tag="built-0001",
+        executor="slurm",
+        state="submitted",
+        created_utc=ago_utc(180),
+        jobs=tuple(jobs),
+        filters={},
+        resources=resources,
+        scratch=str(paths.root.parent / "scratch"),
+        submitter=NODE,
+        parts=(part,),
+    )
 
 
-def _job(paths: StudyPaths, loaded: LoadedStudy, job: TrainingJob, number: int, gpus: int) -> str:
+def _job(paths: StudyPaths, loaded: LoadedStudy, job: TrainingJob, number: int, state: str, gpus: int) -> str:
     """Write a job's files; its line of squeue is returned, empty where it is not in the queue any more."""
-    state, own, data = STATES[number % len(STATES)], paths.job(job), DataFile(path="data/scan.npz", sha256="0" * 64)
+    own, data = paths.job(job), DataFile(path="data/scan.npz", sha256="0" * 64)
     spec = job_spec(loaded, job, JobData(data, data, "0" * 64))
     spec.write(own.spec)
     if state == "pending":
         reason = "Priority" if number % 2 else "QOSMaxJobsPerUserLimit"
         return f"{TAG}|7|{number}|PENDING|{reason}||4:00:00|4:00:00|N/A"
     record = AttemptRecord(
-        attempt=1, state=state, submission=1, config_sha256=spec.config_sha256, process=NODE, started_utc=ago_utc(48),
+        attempt=1,
+        state="running" if state == "stuck" else state,
+        submission=1,
+        config_sha256=spec.config_sha256,
+        process=NODE,
+        started_utc=ago_utc(48),
         scheduler=SchedulerIds(executor="slurm", job_id="7", array_index=number, node="g1", gpus=gpus),
-    )  # fmt: skip
+    )
     record.model_copy(update=_ending(own, state, number)).write(own.result(1))
     _progress(own, state, loaded.design.training)
-    return f"{TAG}|7|{number}|RUNNING|None|g1|4:00:00|3:12:00|N/A" if state == "running" else ""
+    return f"{TAG}|7|{number}|RUNNING|None|g1|4:00:00|3:12:00|N/A" if state in AT_WORK else ""
 
 
 def _ending(own: JobPaths, state: str, number: int) -> dict[str, Any]:
-    if state == "running":
+    if state in AT_WORK:
         return {}
     if state == "failed":
         return {"ended_utc": ago_utc(24), "error": JobError(type="ValueError", message="a loss that is not a number")}
@@ -90,19 +108,38 @@ def _progress(own: JobPaths, state: str, training: TrainingConfig) -> None:
     lessons = ["network"] * training.epochs + ["refiner"] * (training.total_epochs - training.epochs)
     done = len(lessons) if state == "succeeded" else training.epochs // 4
     rows = (
-        {"lesson": lesson, "epoch": epoch, "step": STEPS * epoch, "train_loss": 2 / epoch, "val_loss": 1 + 2 / epoch,
-         "learning_rate": 0.002, "seconds": 12.3, "samples_per_s": 6100.0}
+        {
+            "lesson": lesson,
+            "epoch": epoch,
+            "step": STEPS * epoch,
+            "train_loss": 2 / epoch,
+            "val_loss": 1 + 2 / epoch,
+            "learning_rate": 0.002,
+            "seconds": 12.3,
+            "samples_per_s": 6100.0,
+        }
         for epoch, lesson in enumerate(lessons[:done], 1)
-    )  # fmt: skip
+    )
     own.history.write_text("".join(json.dumps(row) + "\n" for row in rows))
     folder = own.own_checkpoints(1)
     folder.mkdir(parents=True)
     for epoch in (done - 1, done):
         (folder / f"step_{STEPS * epoch:08d}.json").write_text("{}")
+    silence_min = SILENCE_MIN if state == "stuck" else 0.0
     Heartbeat(
-        attempt=1, time_utc=now_utc(), phase="training", lesson="network", step=STEPS * done, step_s=0.3, longest_silence_s=1.0,
-        lesson_end_step=STEPS * training.epochs, total_steps=STEPS * len(lessons), epoch=done,
-    ).write(own.heartbeat(1))  # fmt: skip
+        attempt=1,
+        time_utc=ago_utc(silence_min),
+        phase="training",
+        lesson="network",
+        step=STEPS * done,
+        step_s=0.3,
+        longest_silence_s=1.0,
+        lesson_end_step=STEPS * training.epochs,
+        total_steps=STEPS * len(lessons),
+        epoch=done,
+    ).write(own.heartbeat(1))
+    moment = own.heartbeat(1).stat().st_mtime - 60 * silence_min
+    os.utime(own.heartbeat(1), (moment, moment))
 
 
 def ago_utc(minutes: float) -> str:

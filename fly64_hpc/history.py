@@ -12,7 +12,11 @@ def epochs_so_far(paths: JobPaths) -> list[dict[str, Any]]:
         lines = paths.history.read_text().splitlines()
     except (OSError, UnicodeDecodeError):
         return []
-    return [row for line in lines if isinstance(row := _parsed(line), dict)]
+    try:
+        rows = json.loads(f"[{','.join(lines)}]")  # several times as fast as a line at a time
+    except ValueError:
+        rows = [_parsed(line) for line in lines]
+    return [row for row in rows if isinstance(row, dict)]
 
 
 def last_epoch(paths: JobPaths) -> dict[str, Any] | None:

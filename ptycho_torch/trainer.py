@@ -73,7 +73,7 @@ class Surroundings:
     attempt: int
     report: Report
     """Called with `{"event": "lesson", lesson}` before a later lesson makes what it learns from, `{"event": "step", ...}` after
-    each step (`lesson`, `step` and `lesson_end_step`, where the lesson ends; `first_step`, where this attempt began;
+    each step (`lesson`; `step`, and `lesson_end_step`, where the lesson ends; `first_step`, where this attempt began;
     `total_steps` of all lessons; `epoch`, those completed) and `{"event": "epoch", ...}` after each epoch."""
     should_stop: Callable[[], bool]
     """Asked before each step."""

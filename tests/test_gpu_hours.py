@@ -95,9 +95,17 @@ def test_an_attempt_that_began_again_from_the_start_has_cost_the_one_before(stud
 
 @pytest.mark.parametrize(
     ("fields", "gpus"),
-    [({"gpus_per_node": 3}, 3), ({"gpus_per_node": 0}, 0), ({"gres": "gpu:a100:2"}, 2), ({"gres": "gpu:4"}, 4), ({"gres": "gpu"}, 1),
-     ({"gres": "gpu:a100"}, 1), ({"gres": "gpu:a100:2,shard:7"}, 2), ({"gres": "license:3"}, 0)],
-)  # fmt: skip
+    [
+        ({"gpus_per_node": 3}, 3),
+        ({"gpus_per_node": 0}, 0),
+        ({"gres": "gpu:a100:2"}, 2),
+        ({"gres": "gpu:4"}, 4),
+        ({"gres": "gpu"}, 1),
+        ({"gres": "gpu:a100"}, 1),
+        ({"gres": "gpu:a100:2,shard:7"}, 2),
+        ({"gres": "license:3"}, 0),
+    ],
+)
 def test_gpus_are_counted_in_the_site_s_words_too(fields: dict[str, Any], gpus: int) -> None:
     assert gpus_of(Resources(**fields)) == gpus
 

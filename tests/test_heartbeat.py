@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fly64_hpc import heartbeat
 from fly64_hpc.heartbeat import (
     PATIENT_FLOOR_S,
     STEP_FLOOR_S,
@@ -31,21 +30,14 @@ def beat(**fields: Any) -> Heartbeat:
 
 
 def step(number: int, lesson: str = "network") -> dict[str, Any]:
-    return {
-        "event": "step",
-        "lesson": lesson,
-        "step": number,
-        "lesson_end_step": 40,
-        "first_step": 0,
-        "total_steps": 60,
-        "epoch": 0,
-    }
+    event = {"event": "step", "lesson": lesson, "step": number, "first_step": 0, "epoch": 0}
+    return event | {"lesson_end_step": 40, "total_steps": 60}
 
 
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        monkeypatch.setattr(heartbeat.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
 
 @pytest.fixture

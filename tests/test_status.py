@@ -13,7 +13,7 @@ from rich.console import Console
 from scripted_slurm import ScriptedSlurm
 from tiny_study import TinyStudy, tiny_study
 
-from fly64_hpc import status, watching
+from fly64_hpc import status
 from fly64_hpc.collector import look
 from fly64_hpc.glance import plain, words
 from fly64_hpc.glance.facts import JobGlance, StudyGlance, glance
@@ -21,7 +21,6 @@ from fly64_hpc.glance.lines import lines
 from fly64_hpc.glance.machine import machine_view
 from fly64_hpc.glance.table import picture
 from fly64_hpc.heartbeat import Heartbeat
-from fly64_hpc.job_record import now_utc
 from fly64_hpc.resources import Resources
 from fly64_hpc.submissions import Part
 from ptycho_torch.npz_contract import sha256_file
@@ -47,17 +46,9 @@ def running(job: int, left: str = "3:00:00", word: str = "RUNNING", start: str =
 
 def beat(study: TinyStudy, job: int, silent_s: float = 0.0, **fields: Any) -> None:
     file = study.job(job).heartbeat(1)
-    known = {
-        "time_utc": now_utc(),
-        "phase": "training",
-        "lesson": "network",
-        "step": 100,
-        "step_s": 0.8,
-        "longest_silence_s": 1.2,
-    }
-    Heartbeat(attempt=1, **(known | fields)).write(file)
     moment = time.time() - silent_s
-    Heartbeat(attempt=1, **(known | {"time_utc": utc(moment)} | fields)).write(file)
+    known: dict[str, Any] = {"lesson": "network", "step": 100, "step_s": 0.8, "longest_silence_s": 1.2}
+    Heartbeat(**({"attempt": 1, "time_utc": utc(moment), "phase": "training"} | known | fields)).write(file)
     os.utime(file, (moment, moment))
 
 
@@ -163,8 +154,17 @@ def full_study(study: TinyStudy) -> StudyGlance:
     own = study.job(0)
     own.bundle.write_bytes(b"weights")
     study.attempt(1, "succeeded", 0, result={"bundle_sha256": sha256_file(own.bundle)})
-    rows = [{"lesson": "network", "epoch": epoch, "train_loss": 1 / epoch, "val_loss": 2 / epoch, "samples_per_s": 999.0,
-             "seconds": 1.0} for epoch in range(1, 21)]  # fmt: skip
+    rows = [
+        {
+            "lesson": "network",
+            "epoch": epoch,
+            "train_loss": 1 / epoch,
+            "val_loss": 2 / epoch,
+            "samples_per_s": 999.0,
+            "seconds": 1.0,
+        }
+        for epoch in range(1, 21)
+    ]
     own.history.write_text("".join(json.dumps(row) + "\n" for row in rows))
     for number, silent_s in ((1, 900), (2, 0)):
         study.attempt(1, "running", number)
@@ -277,7 +277,7 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], ScriptedSlur
             answers={"squeue": lambda _: Answer(0, answers.pop(0) if len(answers) > 1 else answers[0], ""), "sacct": ""}
         )
         monkeypatch.setattr(status, "SlurmCalls", lambda: made)
-        monkeypatch.setattr(watching.time, "sleep", lambda _: None)
+        monkeypatch.setattr(time, "sleep", lambda _: None)
         return made
 
     return scripted
