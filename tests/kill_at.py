@@ -37,7 +37,7 @@ class _Counter:
 def main() -> None:
     number, count_file, verb, *arguments = sys.argv[1:]
     counter = _Counter(int(number))
-    examination.examine_quickly = lambda _: []  # it begins nothing, so to be killed in it is nothing; and it takes its time
+    examination.examine_quickly = lambda request: []  # it begins nothing, so to be killed in it is nothing; and it takes its time
     sys.addaudithook(counter)
     sys.argv = [verb, *arguments]
     try:

@@ -222,7 +222,7 @@ def failing_trainer(error: OSError) -> SimpleNamespace:
 def test_a_node_whose_quota_is_used_up_says_which_file_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study: TinyStudy = tiny_study(tmp_path / "fly64_smoke")
     error = OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), "/project/x.npz")
-    monkeypatch.setitem(sys.modules, "failing_trainer", failing_trainer(error))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "failing_trainer", failing_trainer(error))
     monkeypatch.setenv(TRAINER_VARIABLE, "failing_trainer")
     assert read_record(study.job(0).spec, JobSpec).config.job_id == study.ids[0]
     record = attempt_job(str(study.paths.root), study.ids[0])

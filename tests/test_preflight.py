@@ -127,7 +127,7 @@ def test_nodes_and_partitions_as_sinfo_and_scontrol_print_them() -> None:
     g1, g2, c1, v1 = CLUSTER.nodes
     assert (g1.cpus, g1.memory_mib, g1.gpus_of("a100"), g1.gpus_of("")) == (64, 512000, 4, 4)
     assert [node.is_at_work for node in (g1, g2, c1, v1)] == [True, False, True, False]
-    assert (g1.features, c1.features) == ({"a100", "nvlink"}, frozenset())
+    assert (g1.features, c1.features) == (frozenset({"a100", "nvlink"}), frozenset())
     assert CLUSTER.partitions is not None
     assert CLUSTER.partitions["gpu"].max_time_min == 1440
     assert CLUSTER.partitions["gpu"].rules == {"AllowAccounts": {"physics", "bio"}}
@@ -165,7 +165,7 @@ def test_a_slurm_without_an_answer_is_asked_once() -> None:
     ],
 )
 def test_the_rules_of_a_partition(fields: dict[str, str], severity: str, words: str) -> None:
-    finding = worst(list(partition_rules.examine(Resources(**fields), CLUSTER)))  # type: ignore[arg-type]
+    finding = worst(list(partition_rules.examine(Resources(**fields), CLUSTER)))
     assert finding.severity == severity
     assert words in finding.text
 
@@ -512,6 +512,7 @@ def test_the_page_has_the_worst_of_a_subject_first_and_counts_at_the_end() -> No
 def test_a_submit_is_refused_with_every_error_in_one_line() -> None:
     said: list[str] = []
     found = [Finding("a", Severity.WARNING, "Hm.", "Look."), Finding("a", Severity.UNKNOWN, "Who knows.")]
+    found += found[:1]  # of two shapes of job, say
     refuse_errors(found, said.append)
     assert said == ["warning: Hm. Look.", "unknown: Who knows."]
     errors = [Finding("a", Severity.ERROR, "Bad.", "Mend."), Finding("a", Severity.ERROR, "Worse.", "Mend.")]
