@@ -1,6 +1,7 @@
 """The tests' own Slurm: it must say and do what the real one (22.05.8, batch/test_cluster) was seen to say and do."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -338,6 +339,20 @@ def test_every_call_is_noted_and_can_hang(slurm: FakeSlurm) -> None:
     subprocess.run(["squeue", "--me"], env=os.environ | slurm.environment(), check=True, capture_output=True)
     assert time.monotonic() - began > 0.3
     assert slurm.calls() == [["squeue", "--me"]]
+
+
+def test_a_job_that_is_only_asked_about_uses_up_an_id_and_is_none(slurm: FakeSlurm) -> None:
+    command = ["sbatch", "--test-only", "--partition=gpu", "--array=0-3", "--cpus-per-task=2", "--wrap", "true"]
+    answer = subprocess.run(command, env=os.environ | slurm.environment(), capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"sbatch: Job 1000 to start at \S+ using 2 processors on nodes g1 in partition gpu\n", answer.stderr)
+    assert (answer.stdout, slurm.job_ids()) == ("", [])
+    assert submit(slurm, "true") == "1001"
+
+
+def test_nodes_and_partitions_can_be_asked_for(slurm: FakeSlurm) -> None:
+    lines = slurm.call("sinfo", "--all", "--Node", "--noheader", "--format=%R|%N|%o|%c|%m|%G|%T").splitlines()
+    assert lines[:2] == ["cpu|c1|127.0.0.1|4|8000|(null)|idle", "gpu|g1|127.0.0.1|4|8000|gpu:2|idle"]
+    assert "PartitionName=cpu " in slurm.call("scontrol", "--all", "--oneliner", "show", "partition")
 
 
 def test_the_configuration_and_a_jobs_script_can_be_asked_for(slurm: FakeSlurm) -> None:

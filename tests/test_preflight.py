@@ -512,6 +512,7 @@ def test_the_page_has_the_worst_of_a_subject_first_and_counts_at_the_end() -> No
 def test_a_submit_is_refused_with_every_error_in_one_line() -> None:
     said: list[str] = []
     found = [Finding("a", Severity.WARNING, "Hm.", "Look."), Finding("a", Severity.UNKNOWN, "Who knows.")]
+    found += found[:1]  # of two shapes of job, say
     refuse_errors(found, said.append)
     assert said == ["warning: Hm. Look.", "unknown: Who knows."]
     errors = [Finding("a", Severity.ERROR, "Bad.", "Mend."), Finding("a", Severity.ERROR, "Worse.", "Mend.")]

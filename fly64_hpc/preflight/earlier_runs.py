@@ -1,5 +1,6 @@
 """How long trainings of the same shape took before, in this study and in those beside it."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from ptycho_torch.config import PtychoError
 
 STUDIES_READ = 20
 """The studies beside this one that are looked at, the newest first."""
+RUNS_READ = 50
+"""Of one study."""
 _OF_NO_LENGTH = {"epochs", "device", "threads", "tensorboard", "learning_rate", "schedule", "warmup_fraction", "weight_decay"}
 """Fields of a training that do not change how long an epoch takes, or that say how many there are."""
 
@@ -51,7 +54,7 @@ def shape_of(design: StudyDesign, view: str) -> Shape | None:
 
 def earlier_runs(paths: StudyPaths, wanted: set[Shape]) -> list[EarlierRun]:
     """Every earlier run of the shapes that are wanted."""
-    return [run for study in _studies(paths) for run in _runs_of(study, wanted)]
+    return [run for study in _studies(paths) for run in itertools.islice(_runs_of(study, wanted), RUNS_READ)]
 
 
 def _studies(paths: StudyPaths) -> list[StudyPaths]:

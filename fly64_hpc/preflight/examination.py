@@ -33,7 +33,7 @@ def refuse_errors(findings: Sequence[Finding], say: Callable[[str], None]) -> No
     RequestError
         With the sentence of every error.
     """
-    for finding in findings:
+    for finding in dict.fromkeys(findings):
         if finding.severity in (Severity.WARNING, Severity.UNKNOWN):
             say(f"{finding.severity}: {finding.text}")
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]

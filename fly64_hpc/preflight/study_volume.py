@@ -17,6 +17,8 @@ CHECKPOINTS_KEPT = 3
 TENSORS_IN_CHECKPOINT = 4
 """Weights, the best so far, and two moments."""
 FILES_A_JOB = 24
+JOBS_MEASURED = 5
+"""Of those that have ended: to look at the files of all would take long where there are thousands."""
 FILES_A_DATASET = 4
 GUESSED_NETWORK = 8_000_000
 """Parameters of a network whose size its widths do not tell."""
@@ -45,7 +47,7 @@ def volume(request: PreflightRequest) -> Volume:
     """What the jobs that have left nothing yet, and the datasets that are missing, will take."""
     missing = [place for record, place in request.data_records.items() if not record.is_file()]
     jobs = [job for job in request.jobs if not request.paths.job(job).bundle.exists()]
-    earlier = list(_earlier_sizes([request.paths.job(job) for job in request.jobs]))
+    earlier = list(itertools.islice(_earlier_sizes([request.paths.job(job) for job in request.jobs]), JOBS_MEASURED))
     a_job = max(earlier) if earlier else estimated_job_bytes(request.loaded.design)
     datasets = sum(dataset_bytes(request.loaded.design, view) for _, view in missing)
     basis = "from the job folders that are here" if earlier else "from the shapes of the data and the size of the networks"
