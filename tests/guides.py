@@ -98,7 +98,7 @@ def typed(commands: Sequence[str], folder: Path, environment: Mapping[str, str],
 
 def _expecting(command: str) -> str:
     """A command that ends with exit code 0 where it ends as it should."""
-    return f"{command.removesuffix(FAILS)} && false || [ $? -eq 1 ]" if command.endswith(FAILS) else command
+    return f"code=0; {command.removesuffix(FAILS)} || code=$?; [ $code -eq 1 ]" if command.endswith(FAILS) else command
 
 
 def unseen(excerpt: str, shown: str) -> Iterator[str]:

@@ -128,8 +128,9 @@ def test_a_shell_stops_at_a_command_that_fails(tmp_path: Path) -> None:
 
 def test_a_command_that_is_to_fail_must_fail_so(tmp_path: Path) -> None:
     assert typed(["grep z /dev/null  # exit code 1", "echo on"], tmp_path, os.environ, 60) == ["", "on\n"]
-    with pytest.raises(AssertionError, match="grep z nowhere"):
-        typed(["grep z nowhere  # exit code 1"], tmp_path, os.environ, 60)
+    for command in ("grep z nowhere", "true"):  # 2 and 0
+        with pytest.raises(AssertionError, match=command):
+            typed([f"{command}  # exit code 1"], tmp_path, os.environ, 60)
 
 
 def follow(page: Path, sections: tuple[str, ...], folder: Path, environment: dict[str, str], timeout_s: float) -> None:
