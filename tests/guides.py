@@ -1,8 +1,9 @@
 """The guides as a reader follows them: what a page asks to type, to write into files, and what it says is then seen.
 
-A page's fenced blocks are taken in order. `sh` holds commands, a line each, where a backslash goes on in the next; those that
-end in `# by hand` are the reader's alone, and WORDS in capitals are the reader's to fill in. `yaml` and `python` hold files,
-whose first line names them. `text` after `sh` is what the commands show, in part: `…` stands for anything, a number for any.
+A page's fenced blocks are taken in order. `sh` holds commands, a line each, where a backslash goes on in the next; WORDS in
+capitals are the reader's to fill in, `# by hand` marks what is the reader's alone, and `# exit code 1` what ends with that code.
+`yaml` and `python` hold files, whose first line names them. `text` after `sh` is what the commands show, in part: `…` stands for
+anything, and a number for any number.
 """
 
 import re
@@ -18,6 +19,7 @@ from command import REPOSITORY
 from fly64_hpc.__main__ import VERBS
 
 BY_HAND = "# by hand"
+FAILS = "# exit code 1"
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")), REPOSITORY / "batch" / "profiles" / "README.md")
 _NUMBER = re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{7,}\b|\d[\d.,:e+%]*")
 _MARK = "@@ command"
@@ -76,8 +78,8 @@ def filled_in(command: str, words: Mapping[str, str]) -> str:
 
 
 def typed(commands: Sequence[str], folder: Path, environment: Mapping[str, str], timeout_s: float) -> list[str]:
-    """Type commands one after the other into one shell, up to the first that fails; what each of them showed."""
-    script = "set -e\n" + "".join(f"echo '{_MARK}'\n{command}\n" for command in commands)
+    """Type commands one after the other into one shell, up to the first that ends otherwise than it should; what each showed."""
+    script = "set -e\n" + "".join(f"echo '{_MARK}'\n{_expecting(command)}\n" for command in commands)
     answer = subprocess.run(
         ["bash", "-c", script],
         cwd=folder,
@@ -92,6 +94,11 @@ def typed(commands: Sequence[str], folder: Path, environment: Mapping[str, str],
     shown = answer.stdout.split(f"{_MARK}\n")[1:]
     assert answer.returncode == 0, f"{commands[len(shown) - 1]}\n{shown[-1]}"
     return shown
+
+
+def _expecting(command: str) -> str:
+    """A command that ends with exit code 0 where it ends as it should."""
+    return f"code=0; {command.removesuffix(FAILS)} || code=$?; [ $code -eq 1 ]" if command.endswith(FAILS) else command
 
 
 def unseen(excerpt: str, shown: str) -> Iterator[str]:

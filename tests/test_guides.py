@@ -126,6 +126,13 @@ def test_a_shell_stops_at_a_command_that_fails(tmp_path: Path) -> None:
     assert not (tmp_path / "after").exists()
 
 
+def test_a_command_that_is_to_fail_must_fail_so(tmp_path: Path) -> None:
+    assert typed(["grep z /dev/null  # exit code 1", "echo on"], tmp_path, os.environ, 60) == ["", "on\n"]
+    for command in ("grep z nowhere", "true"):  # 2 and 0
+        with pytest.raises(AssertionError, match=command):
+            typed([f"{command}  # exit code 1"], tmp_path, os.environ, 60)
+
+
 def follow(page: Path, sections: tuple[str, ...], folder: Path, environment: dict[str, str], timeout_s: float) -> None:
     """Type what some sections of a page ask for, in order, and hold the page to what it says is then seen."""
     chosen = [block for block in blocks(page) if block.section in sections]
