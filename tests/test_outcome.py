@@ -276,6 +276,8 @@ def test_a_log_s_word_on_memory_changes_no_other_end() -> None:
 def test_a_failure_without_a_record_is_the_environment_s_with_the_log_s_last_words() -> None:
     judged = outcome(None, says(JobState.FAILED), log=LogEvidence(last_words="module: not found"))
     assert (judged.state, judged.cause) == (JobState.FAILED, Cause.ENVIRONMENT)
+    assert judged.error is not None
+    assert judged.error.hint == "Mend resources.setup, or the modules that it loads; then submit again."
     assert "its log ends with 'module: not found'" in judged.reason
     assert outcome(record("running"), says(JobState.FAILED)).cause is Cause.KILLED
 
