@@ -71,7 +71,8 @@ def _job(paths: StudyPaths, loaded: LoadedStudy, job: TrainingJob, number: int, 
         reason = "Priority" if number % 2 else "QOSMaxJobsPerUserLimit"
         return f"{TAG}|7|{number}|PENDING|{reason}||4:00:00|4:00:00|N/A"
     record = AttemptRecord(
-        attempt=1, state="running" if state == "stuck" else state, submission=1, config_sha256=spec.config_sha256, process=NODE, started_utc=ago_utc(48),
+        attempt=1, state="running" if state == "stuck" else state, submission=1,
+        config_sha256=spec.config_sha256, process=NODE, started_utc=ago_utc(48),
         scheduler=SchedulerIds(executor="slurm", job_id="7", array_index=number, node="g1", gpus=gpus),
     )  # fmt: skip
     record.model_copy(update=_ending(own, state, number)).write(own.result(1))
@@ -105,7 +106,8 @@ def _progress(own: JobPaths, state: str, training: TrainingConfig) -> None:
         (folder / f"step_{STEPS * epoch:08d}.json").write_text("{}")
     silence_min = SILENCE_MIN if state == "stuck" else 0.0
     Heartbeat(
-        attempt=1, time_utc=ago_utc(silence_min), phase="training", lesson="network", step=STEPS * done, step_s=0.3, longest_silence_s=1.0,
+        attempt=1, time_utc=ago_utc(silence_min), phase="training", lesson="network",
+        step=STEPS * done, step_s=0.3, longest_silence_s=1.0,
         lesson_end_step=STEPS * training.epochs, total_steps=STEPS * len(lessons), epoch=done,
     ).write(own.heartbeat(1))  # fmt: skip
     moment = own.heartbeat(1).stat().st_mtime - 60 * silence_min
