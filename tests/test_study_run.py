@@ -33,6 +33,7 @@ GIVEN_NAMES = (
     "started",
     "ended",
     "solvers",
+    "verified",
 )
 """Keys of the study's files below which stand names that are no keys of ours, or what the reference says in a sentence."""
 LONG = ("--set", "training.epochs=80")

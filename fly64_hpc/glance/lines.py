@@ -75,9 +75,13 @@ def speed(job: JobGlance) -> str:
 
 
 def left(job: JobGlance) -> str:
-    """What is left of the training."""
+    """What is left of the training, where it goes on."""
     seconds = job.forecast.training_s
-    return words.MISSING if seconds is None else ("" if job.forecast.is_whole else "> ") + words.rough(seconds)
+    return (
+        words.MISSING
+        if seconds is None or job.is_stuck or job.is_halted
+        else ("" if job.forecast.is_whole else "> ") + words.rough(seconds)
+    )
 
 
 def saved(job: JobGlance) -> str:
