@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from command import Workplace
 from tiny_jobs import tiny_job
 
+from ptycho_torch import pipeline
 from ptycho_torch.config import TrainingConfig
-from ptycho_torch.tensorboard_events import SCALARS, reporting_to
+from ptycho_torch.tensorboard_events import SCALARS, Report, reporting_to
 
 ONE = ("--executor", "debug", "--dose", "1000", "--view", "baseline", "--set", "training.tensorboard=true")
 
@@ -33,6 +35,22 @@ def test_it_is_no_part_of_what_a_job_is() -> None:
     watched = tiny_job(tensorboard=True)
     assert watched.config_sha256() == tiny_job().config_sha256()
     assert TrainingConfig().tensorboard is False
+
+
+def test_it_lies_beside_the_history_where_the_job_asks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    def reporting(folder: Path, report: Report) -> AbstractContextManager[Report]:
+        asked.append(folder)
+        return nullcontext(report)
+
+    monkeypatch.setattr(pipeline, "reporting_to", reporting)
+    attempt, checkpoints = tmp_path / "attempts" / "001", tmp_path / "checkpoints" / "001"
+    files = pipeline.TrainingFiles(tmp_path, tmp_path, attempt, checkpoints, tmp_path / "train.log")
+    for wanted, found in ((False, []), (True, [tmp_path / "tensorboard"])):
+        with pipeline._reporting(tiny_job(tensorboard=wanted), files, print) as tell:
+            assert tell is print
+        assert asked == found
 
 
 def test_where_the_package_is_absent_the_request_is_refused_with_the_command(tmp_path: Path) -> None:
