@@ -77,11 +77,9 @@ def speed(job: JobGlance) -> str:
 def left(job: JobGlance) -> str:
     """What is left of the training, where it goes on."""
     seconds = job.forecast.training_s
-    return (
-        words.MISSING
-        if seconds is None or job.is_stuck or job.is_halted
-        else ("" if job.forecast.is_whole else "> ") + words.rough(seconds)
-    )
+    if seconds is None or job.is_stuck or job.is_halted:
+        return words.MISSING
+    return ("" if job.forecast.is_whole else "> ") + words.rough(seconds)
 
 
 def saved(job: JobGlance) -> str:
