@@ -3,7 +3,7 @@
 A page's fenced blocks are taken in order. `sh` holds commands, a line each, where a backslash goes on in the next; WORDS in
 capitals are the reader's to fill in, `# by hand` marks what is the reader's alone, and `# exit code 1` what ends with that code.
 `yaml` and `python` hold files, whose first line names them. `text` after `sh` is what the commands show, in part: `…` stands for
-anything, and a number for any number.
+anything, and a number of more than one digit for any such.
 """
 
 import re
@@ -21,7 +21,7 @@ from fly64_hpc.__main__ import VERBS
 BY_HAND = "# by hand"
 FAILS = "# exit code 1"
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")), REPOSITORY / "batch" / "profiles" / "README.md")
-_NUMBER = re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{7,}\b|\d[\d.,:e+%]*")
+_NUMBER = re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{7,}\b|\d[\d.,:e+%]+")
 _MARK = "@@ command"
 
 
@@ -111,5 +111,5 @@ def unseen(excerpt: str, shown: str) -> Iterator[str]:
 
 
 def _masked(line: str) -> str:
-    """A line with its numbers and the width of its columns taken out."""
+    """A line with its numbers of more than one digit and the width of its columns taken out."""
     return " ".join(_NUMBER.sub("0", line).split())
