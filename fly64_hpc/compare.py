@@ -8,7 +8,7 @@ from fly64_hpc.comparison import Cell, comparison
 from fly64_hpc.comparison_table import csv_text, table
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.slurm.calls import SlurmCalls
-from ptycho_torch.npz_contract import replacing, write_text
+from ptycho_torch.config import replacing, write_text
 
 EXAMPLES = ("--study-dir outputs/fly64_demo", "--study configs/siemens_star.yaml --json")
 

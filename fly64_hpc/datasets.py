@@ -10,8 +10,7 @@ from fly64_hpc.job_matrix import TrainingJob, dose_label
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import DataFile, now_utc, read_skipped_views
 from fly64_hpc.study import ResolvedStudy
-from ptycho_torch.config import ViewConfig, ViewUnavailableError, sha256_json
-from ptycho_torch.npz_contract import read_dataset, sha256_file, write_json
+from ptycho_torch.config import ViewConfig, ViewUnavailableError, sha256_file, sha256_json, write_json
 
 Say = Callable[[str], None]
 Condition = tuple[float, str]
@@ -87,6 +86,8 @@ def _refuse_half_of_the_data(study: ResolvedStudy, jobs: Sequence[TrainingJob], 
 
 
 def _external_file(path: Path) -> DataFile:
+    from ptycho_torch.npz_contract import read_dataset  # imports numpy
+
     plain = path.with_name(path.name.rpartition("_")[2])  # upstream's later layout: train.npz in the view's folder
     file = plain if not path.exists() and plain.exists() else path
     read_dataset(file)

@@ -26,7 +26,7 @@ MOST_NAMES = 5
 
 def freeze(paths: StudyPaths) -> str:
     """Put the code that this process runs into the study directory, once for each content; its sha256 is returned."""
-    from ptycho_torch.npz_contract import replacing  # imports numpy
+    from ptycho_torch.config import replacing
 
     archive = own_archive()
     digest = hashlib.sha256(archive).hexdigest()

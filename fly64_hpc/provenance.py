@@ -135,7 +135,7 @@ def _kept_diff(paths: StudyPaths) -> str | None:
     """Write what the packages differ in from their commit beside their archive; None where nothing does, or nobody knows."""
     if not code_facts()["dirty"]:
         return None
-    from ptycho_torch.npz_contract import replacing  # imports numpy
+    from ptycho_torch.config import replacing
 
     root = Path(__file__).resolve().parent.parent
     diff = _git(root, *GIT_SHOWN, "diff", "--no-ext-diff", "--no-color", "--binary", "HEAD", "--", *PACKAGES)

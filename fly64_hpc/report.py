@@ -6,7 +6,7 @@ from pathlib import Path
 from fly64_hpc.command_line import Output, VerbParser, add_directory_flags, run_verb, study_paths
 from fly64_hpc.errors import EXIT_OK
 from fly64_hpc.slurm.calls import SlurmCalls
-from ptycho_torch.npz_contract import write_text
+from ptycho_torch.config import write_text
 
 EXAMPLES = ("--study-dir outputs/fly64_demo", "--study configs/fly64_demo.yaml --output fly64_demo.html")
 REPORT_NAME = "report.html"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fly64_hpc.study import StudyDesign
-from ptycho_torch.npz_contract import write_json
+from ptycho_torch.config import write_json
 
 
 def study_schema() -> dict[str, Any]:

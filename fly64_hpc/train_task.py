@@ -45,8 +45,7 @@ from fly64_hpc.provenance import attempt_provenance
 from fly64_hpc.stop_signals import StopFlag, TimeLimit
 from fly64_hpc.study_directory import find_job
 from fly64_hpc.submissions import Submission
-from ptycho_torch.config import PtychoError, SolverJobConfig
-from ptycho_torch.npz_contract import sha256_file, write_text
+from ptycho_torch.config import PtychoError, SolverJobConfig, sha256_file, write_text
 
 SUBMISSION_VARIABLE = "FLY64_SUBMISSION"
 """The environment variable that tells an attempt which submission it belongs to."""

@@ -11,7 +11,7 @@ from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.study_directory import read_study
 from fly64_hpc.verification import Claim, Difference, findings
-from ptycho_torch.npz_contract import sha256_file
+from ptycho_torch.config import sha256_file
 
 EXAMPLES = ("--study-dir outputs/fly64_demo", "--study configs/fly64_demo.yaml --json")
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from ptycho_torch.atomic_files import sha256_file, sha256_json, write_json, write_text
+from ptycho_torch.atomic_files import replacing, sha256_file, sha256_json, write_json, write_text
 from ptycho_torch.errors import ConfigError, PtychoError, ViewUnavailableError
 from ptycho_torch.strict_model import Count, NonNegative, PatchSize, Positive, Seed, Strict
 from ptycho_torch.training_config import ARCHITECTURES, EXECUTION_FIELDS, RefinerConfig, TrainingConfig
@@ -39,6 +39,7 @@ __all__ = [
     "ViewConfig",
     "ViewRecipe",
     "ViewUnavailableError",
+    "replacing",
     "sha256_file",
     "sha256_json",
     "write_json",

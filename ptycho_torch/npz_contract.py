@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ptycho_torch.atomic_files import replacing, sha256_file, sha256_json, write_json, write_text
 from ptycho_torch.errors import DataContractError
 from ptycho_torch.npz_archive import AnyArray, read_arrays, write_arrays
 from ptycho_torch.reconstruction_file import RECONSTRUCTION_NAME, StoredReconstruction, read_reconstruction
@@ -35,12 +34,7 @@ __all__ = [
     "read_arrays",
     "read_dataset",
     "read_reconstruction",
-    "replacing",
-    "sha256_file",
-    "sha256_json",
     "write_dataset",
-    "write_json",
-    "write_text",
 ]
 
 LARGEST_UNSCALED_AMPLITUDE = 10.0

@@ -11,8 +11,8 @@ from tiny_study import AWAY, TinyStudy, tiny_study
 from fly64_hpc.collector import collect
 from fly64_hpc.report_page.facts import StudyFacts, gather
 from fly64_hpc.submissions import DatasetJobRecord, Part
+from ptycho_torch.config import sha256_file
 from ptycho_torch.npz_archive import write_arrays
-from ptycho_torch.npz_contract import sha256_file
 
 MARKUP = "<script>alert('x')</script> & \"<b>bold</b>\""
 """What a user's text may hold; it must never become markup."""

@@ -25,7 +25,7 @@ from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.study_directory import read_study
 from fly64_hpc.study_loading import load_study
 from fly64_hpc.train_task import TRAINER_VARIABLE, attempt_job
-from ptycho_torch.npz_contract import write_json
+from ptycho_torch.config import write_json
 
 EXPIRED = "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fly64_hpc.comparison import Cell, Measurement
 from fly64_hpc.comparison_table import FIGURES, cell_mean, csv_text, mean_of, table
-from ptycho_torch.npz_contract import sha256_file
+from ptycho_torch.config import sha256_file
 
 SEEDS = ("--set", "design.seeds.training=[0, 1]")
 ONE_DOSE = ("--dose", "1e5", "--executor", "local", "--wait")

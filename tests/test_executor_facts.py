@@ -16,7 +16,7 @@ from fly64_hpc.outcome import Cause
 from fly64_hpc.process_identity import this_process
 from fly64_hpc.slurm.facts import LAG_S
 from fly64_hpc.submissions import DatasetJobRecord, SupervisorRecord
-from ptycho_torch.npz_contract import sha256_file
+from ptycho_torch.config import sha256_file
 
 SILENT = {"squeue": None, "sacct": None}
 ERROR = JobError(type="ValueError", message="no such luck")

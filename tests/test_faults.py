@@ -16,7 +16,7 @@ from slurm_machines import Slurm, kill_trainer, slurm_words, trainers
 from slurm_study import DOSE, DOSE_IDS, ONE, ONE_ID, SlurmStudy, program, wait_until
 
 from fly64_hpc import checkpoint_index
-from ptycho_torch.npz_contract import sha256_file
+from ptycho_torch.config import sha256_file
 
 Witness = Callable[..., None]
 

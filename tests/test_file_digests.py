@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fly64_hpc import file_digests
-from ptycho_torch.npz_contract import sha256_file
+from ptycho_torch.config import sha256_file
 
 
 @pytest.fixture

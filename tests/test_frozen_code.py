@@ -21,7 +21,7 @@ from fly64_hpc.job_record import AttemptRecord
 from fly64_hpc.slurm.scripts import render_script
 from fly64_hpc.submissions import Part, Submission
 from fly64_hpc.train_task import SUBMISSION_VARIABLE, TRAINER_VARIABLE, attempt_job
-from ptycho_torch.npz_contract import sha256_file
+from ptycho_torch.config import sha256_file
 
 EDITED = "raise SystemExit('the checkout was edited meanwhile')\n"
 SRUN = 'until [[ "$1" == */python* ]]; do shift; done; exec "$@"'

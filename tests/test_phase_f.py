@@ -15,8 +15,7 @@ from slurm_study import wait_until
 from fly64_hpc.job_matrix import distinct_scans, job_config, job_matrix, scan_of
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.study import StudyDesign, changed_keys, phase_f, stored_design
-from ptycho_torch.config import SolverJobConfig
-from ptycho_torch.npz_contract import sha256_file
+from ptycho_torch.config import SolverJobConfig, sha256_file
 
 BASE = {"procedural": {"object": "siemens_star"}}
 

@@ -148,10 +148,12 @@ def test_help_ends_with_two_examples(place: Workplace, verb: str) -> None:
         *((verb, "--help") for verb in ("check", "status", "retry", "logs", "cancel", "verify")),
     ],
 )
-def test_quick_answers_import_no_torch(place: Workplace, arguments: tuple[str, ...]) -> None:
+def test_quick_answers_import_no_torch_and_no_numpy(place: Workplace, arguments: tuple[str, ...]) -> None:
     import subprocess
     import sys
 
     code = "import sys, runpy; sys.argv = sys.argv[1:]; sys.argv[0] = 'x'\ntry:\n    runpy.run_module('fly64_hpc." + arguments[0]
-    code += "', run_name='__main__')\nexcept SystemExit: pass\nassert 'torch' not in sys.modules and 'scipy' not in sys.modules"
+    code += (
+        "', run_name='__main__')\nexcept SystemExit: pass\nassert not {'torch', 'scipy', 'numpy'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code, "x", *arguments[1:]], check=True, capture_output=True, cwd=place.folder)

@@ -23,7 +23,7 @@ from fly64_hpc.glance.table import picture
 from fly64_hpc.heartbeat import Heartbeat
 from fly64_hpc.resources import Resources
 from fly64_hpc.submissions import Part
-from ptycho_torch.npz_contract import sha256_file
+from ptycho_torch.config import sha256_file
 
 TAG = "train-1"
 

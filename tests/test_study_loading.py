@@ -8,7 +8,7 @@ import pytest
 from fly64_hpc.errors import StudyError
 from fly64_hpc.study_loading import Override, load_study, parse_set, read_profile
 from fly64_hpc.study_schema import study_schema
-from ptycho_torch.npz_contract import sha256_file
+from ptycho_torch.config import sha256_file
 
 CONFIGS = Path("configs")
 MINIMAL = "study: tiny\nbase:\n  procedural: {object: siemens_star}\n"

@@ -16,7 +16,7 @@ from command import REPOSITORY, SMOKE, Workplace
 
 from fly64_hpc import checkpoint_index
 from fly64_hpc.errors import StudyDirectoryError
-from ptycho_torch.npz_contract import sha256_file
+from ptycho_torch.config import sha256_file
 
 ONE = ("--dose", "1000", "--view", "baseline")
 ONE_ID = "dose_1000-baseline-gs1"

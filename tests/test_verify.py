@@ -13,7 +13,7 @@ from fly64_hpc import verify
 from fly64_hpc.job_matrix import job_matrix
 from fly64_hpc.study_directory import read_study
 from fly64_hpc.verification import Claim, Difference, findings
-from ptycho_torch.npz_contract import sha256_file, sha256_json, write_json
+from ptycho_torch.config import sha256_file, sha256_json, write_json
 
 
 def edit(file: Path, **changes: Any) -> None:

@@ -18,7 +18,7 @@ from fly64_hpc.resources import Resources
 from fly64_hpc.study_directory import write_study
 from fly64_hpc.study_loading import LoadedStudy, load_study
 from fly64_hpc.submissions import ExecutorName, Part, Submission, new_submission
-from ptycho_torch.npz_contract import sha256_file
+from ptycho_torch.config import sha256_file
 
 AWAY = ProcessIdentity("another-host", 4711, "another-boot", 1)
 

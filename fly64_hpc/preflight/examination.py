@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from fly64_hpc.errors import RequestError
-from fly64_hpc.preflight import cluster_fit, dataset_files, disk_room, forecast, python_environment, study_sizes, writing
+from fly64_hpc.preflight import cluster_fit, disk_room, forecast, python_environment, study_sizes, writing
 from fly64_hpc.preflight.finding import Finding, Severity
 from fly64_hpc.preflight.request import PreflightRequest
 
 
 def examine(request: PreflightRequest) -> list[Finding]:
     """Everything, the content of the datasets included."""
+    from fly64_hpc.preflight import dataset_files  # imports numpy
+
     return [*study_sizes.examine(request), *dataset_files.examine(request), *_but_content(request)]
 
 
