@@ -21,7 +21,7 @@ from fly64_hpc.__main__ import VERBS
 BY_HAND = "# by hand"
 FAILS = "# exit code 1"
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")), REPOSITORY / "batch" / "profiles" / "README.md")
-_NUMBER = re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{7,}\b|\d[\d.,:e+%]+")
+_NUMBER = re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{7,}\b|\d[\d.,:e+-]*\d")
 _MARK = "@@ command"
 
 

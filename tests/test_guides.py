@@ -114,8 +114,8 @@ def test_a_link_leads_to_a_page_and_a_heading_that_are_there(page: Path) -> None
 
 
 def test_an_excerpt_that_was_not_shown_is_found_out() -> None:
-    shown = "dose_1000  patterns of 1001 photons\n9 jobs to submit, 0 at work\n"
-    assert not list(unseen("dose_10 patterns of 7.5e+03 photons\n9 jobs …\n", shown))
+    shown = "dose_1000  patterns of 1001 photons, in 12.5 s\n9 jobs to submit, 0 at work\n"
+    assert not list(unseen("dose_10 patterns of …, in 7.5e+03 s\n9 jobs …\n", shown))
     for line in ("9 jobs to submit, none at work", "8 jobs to submit, 0 at work"):
         assert list(unseen(f"{line}\n", shown)) == [line]
 
