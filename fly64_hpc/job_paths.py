@@ -66,9 +66,11 @@ class JobPaths:
 
     def attempt_numbers(self) -> list[int]:
         """The attempts that were begun, oldest first."""
-        if not self.attempts.is_dir():
+        try:
+            names = [folder.name for folder in self.attempts.iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(int(folder.name) for folder in self.attempts.iterdir() if folder.name.isdigit())
+        return sorted(int(name) for name in names if name.isdigit())
 
 
 PHASE_F_NAME = "phase_f_iterative"
