@@ -13,6 +13,7 @@ DATA = REPOSITORY.parent / "shared" / "data"
 RECONSTRUCTION = DATA / "siemens_epie_reconstruction.npz"
 SCAN = DATA / "siemens-star-small.npz.bz2"
 CONFIGS = REPOSITORY / "configs"
+SHORTER = tuple(f"--set=training.{key}=8" for key in ("epochs", "refiner.epochs", "refiner.adaptation_epochs"))
 NOT_ADAPTED = "training.refiner.adaptation_epochs=0"
 """Saves minutes at N = 128."""
 
@@ -32,7 +33,7 @@ def manifest(place: Workplace, study: str) -> dict[str, dict[str, object]]:
 def test_nine_jobs_train_from_an_experimental_object_and_probe(tmp_path: Path) -> None:
     needs(RECONSTRUCTION)
     place = Workplace(tmp_path)
-    study = ("--study", CONFIGS / "siemens_star.yaml", "--set", f"base.npz={RECONSTRUCTION}", "--set", "training.epochs=8")
+    study = ("--study", CONFIGS / "siemens_star.yaml", "--set", f"base.npz={RECONSTRUCTION}", *SHORTER)
     answer = place.run("submit", *study, "--executor", "local", "--wait", timeout_s=1800)
     assert answer.code == 0, answer.out + answer.err
     for job_id, job in manifest(place, "siemens_star").items():

@@ -153,7 +153,5 @@ def test_quick_answers_import_no_torch_and_no_numpy(place: Workplace, arguments:
     import sys
 
     code = "import sys, runpy; sys.argv = sys.argv[1:]; sys.argv[0] = 'x'\ntry:\n    runpy.run_module('fly64_hpc." + arguments[0]
-    code += (
-        "', run_name='__main__')\nexcept SystemExit: pass\nassert not {'torch', 'scipy', 'numpy'} & set(sys.modules)"
-    )
+    code += "', run_name='__main__')\nexcept SystemExit: pass\nassert not {'torch', 'scipy', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code, "x", *arguments[1:]], check=True, capture_output=True, cwd=place.folder)
