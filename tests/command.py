@@ -28,7 +28,7 @@ class Workplace:
     folder: Path
     environment: dict[str, str] | None = None
 
-    def run(self, verb: str, *arguments: str | Path, timeout_s: float = 300) -> Answer:
+    def run(self, verb: str, *arguments: str | Path, timeout_s: float = 900) -> Answer:
         """Run a verb to its end."""
         command = [sys.executable, "-m", f"fly64_hpc.{verb}", *map(str, arguments)]
         environment = os.environ | {"OMP_NUM_THREADS": "1"} | (self.environment or {})
