@@ -48,9 +48,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_disk(real_slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A disk of a few MiB; the nodes, which have mount tables of their own, are started anew to see it."""
+    """A disk that a small study fits on; the nodes, which have mount tables of their own, are started anew to see it."""
     folder = tmp_path_factory.mktemp("small")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "fly64-small", str(folder)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "fly64-small", str(folder)], check=True)
     for node in GPU_NODES:
         real_slurm.crash_node(node)
         real_slurm.start_node(node)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ptycho_torch import config
+
 DOORS = {"config", "npz_contract", "pipeline"}
 TORCH_FREE = ("config", "npz_contract")
 
@@ -210,3 +212,7 @@ def test_modules_and_functions_stay_small(package: str) -> None:
                 body = [part for part in node.body if not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))]
                 length = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
                 assert length <= 60, f"{file}:{node.lineno} {node.name}"
+
+
+def test_the_door_that_needs_no_numpy_offers_the_file_writers() -> None:
+    assert {"replacing", "sha256_file", "sha256_json", "write_json", "write_text"} <= set(config.__all__)

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptycho_torch import npz_contract
 from ptycho_torch.errors import DataContractError
 from ptycho_torch.npz_archive import AnyArray
 from ptycho_torch.npz_contract import PtychoDataset, check_dataset, check_grouping, read_dataset, write_dataset
@@ -335,7 +334,3 @@ def test_fewer_neighbors_than_a_group() -> None:
 def test_fewer_patterns_than_a_group() -> None:
     with pytest.raises(DataContractError, match="got 3 patterns; groups of gridsize 2 need at least 4"):
         check_grouping(3, gridsize=2, neighbor_count=7, source=Path("a.npz"))
-
-
-def test_the_launcher_s_door_offers_the_file_writers() -> None:
-    assert {"replacing", "sha256_file", "sha256_json", "write_json", "write_text"} <= set(npz_contract.__all__)
