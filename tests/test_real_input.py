@@ -33,7 +33,8 @@ def manifest(place: Workplace, study: str) -> dict[str, dict[str, object]]:
 def test_nine_jobs_train_from_an_experimental_object_and_probe(tmp_path: Path) -> None:
     needs(RECONSTRUCTION)
     place = Workplace(tmp_path)
-    study = ("--study", CONFIGS / "siemens_star.yaml", "--set", f"base.npz={RECONSTRUCTION}", *SHORTER)
+    base = f"base.npz={RECONSTRUCTION}"
+    study: tuple[str | Path, ...] = ("--study", CONFIGS / "siemens_star.yaml", "--set", base, *SHORTER)
     answer = place.run("submit", *study, "--executor", "local", "--wait", timeout_s=1800)
     assert answer.code == 0, answer.out + answer.err
     for job_id, job in manifest(place, "siemens_star").items():
