@@ -31,12 +31,12 @@ VALIDATION = (
     "scan.positions=620",
     "design.split.axis=x",
     "design.seeds.simulation=1042",
-    "training.epochs=40",
 )
+PTYCHOPINN = ("training.architecture=ptychopinn", "training.learning_rate=1e-3", "training.n_filters_scale=1")
 ABLATION = {
     "the recipe": (),
     "all photons fed and scored": ("training.photon_split=null",),
-    "diffraction patterns, no physics layer (ptychopinn)": ("training.architecture=ptychopinn", "training.learning_rate=1e-3"),
+    "diffraction patterns, no physics layer (ptychopinn)": PTYCHOPINN,
     "each pattern alone, predictions averaged": ("training.fuse_groups=false",),
     "one pattern a group": ("design.views={baseline: {gridsize: 1}}",),
     "not turned and mirrored": ("training.augment=false",),
@@ -66,24 +66,29 @@ def ablation() -> None:
     object_yx, probe = load_base(BaseConfig(npz=str(SOURCE)), PATCH_SIZE_PX)
     base = _save("validation.npz", object_yx[:VALIDATION_ROWS], probe)
     for number, settings in enumerate(ABLATION.values()):
-        doses = "design.doses_photons=[1e3, 1e4]"
-        _run(f"ablation/{number:02d}", (f"base.npz={base}", DENSE, doses, *VALIDATION, *settings))
+        doses = "design.doses_photons=[1e3]"
+        study = _run(f"ablation/{number:02d}", (f"base.npz={base}", DENSE, doses, *VALIDATION, *settings))
+        if "training.refiner=null" in settings:  # what the steps alone make of it
+            _verb("evaluate", *study)
 
 
 def objects() -> None:
     """Objects of two other classes, and another probe."""
     object_yx, probe = load_base(BaseConfig(npz=str(SOURCE)), PATCH_SIZE_PX)
     height, width = object_yx.shape
-    for name in ("weak_contrast", "random_edges"):
-        other = make_object(ProceduralBase(object=name, size=(height, width), seed=7))
-        _run(f"objects/{name}", (f"base.npz={_save(f'{name}.npz', other, probe)}", DENSE), with_gradient=True)
-    base = _save("zone_plate.npz", object_yx, zone_plate_probe(PATCH_SIZE_PX))
-    _run("objects/zone_plate", (f"base.npz={base}", DENSE), with_gradient=True)
+    bases = {
+        name: _save(f"{name}.npz", make_object(ProceduralBase(object=name, size=(height, width), seed=7)), probe)
+        for name in ("weak_contrast", "random_edges")
+    }
+    bases["zone_plate"] = _save("zone_plate.npz", object_yx, zone_plate_probe(PATCH_SIZE_PX))
+    for name, base in bases.items():
+        _run(f"objects/{name}", (f"base.npz={base}", DENSE, "design.doses_photons=[1e3, 1e4]"), with_gradient=True)
 
 
 def larger() -> None:
     """N = 128, dense."""
-    _run("n128", (f"base.npz={SOURCE}", DENSE, "design.patch_size_px=128", "training.epochs=5"))
+    one = ("design.doses_photons=[1e4]", "design.patch_size_px=128", "training.epochs=5")
+    _run("n128", (f"base.npz={SOURCE}", DENSE, *one))
 
 
 def canvas() -> None:
@@ -91,22 +96,23 @@ def canvas() -> None:
     sparse = "{gridsize: 2, image_fraction: 0.0625, groups: 224, nominal_overlap: 0.2}"
     views = f"design.views={{dense: {{gridsize: 2}}, sparse: {sparse}}}"
     settings = ("training.architecture=canvas_unet", "training.epochs=20", "training.batch_size=96")
-    _run("canvas", (f"base.npz={SOURCE}", views, *settings))
+    _run("canvas", (f"base.npz={SOURCE}", views, "design.doses_photons=[1e3]", *settings))
 
 
 def ptychopinn() -> None:
     """The published architecture, five seeds at both sizes: does it collapse?"""
-    five = ("design.seeds.training=[0,1,2,3,4]", "training.architecture=ptychopinn", "training.learning_rate=1e-3")
-    one = ("design.doses_photons=[1e4]", "design.views={baseline: {gridsize: 1}}", "training.refiner=null")
-    _run("ptychopinn_64", (f"base.npz={SOURCE}", *five, *one, "training.epochs=12"))
-    fewer = ("design.patch_size_px=128", "training.epochs=6", "training.n_filters_scale=1")
+    five = (*PTYCHOPINN, "design.seeds.training=[0,1,2,3,4]", "training.refiner=null")
+    one = ("design.doses_photons=[1e4]", "design.views={baseline: {gridsize: 1}}")
+    _run("ptychopinn_64", (f"base.npz={SOURCE}", *five, *one, "training.epochs=4"))
+    fewer = ("design.patch_size_px=128", "scan.positions=512", "training.epochs=6", "training.batch_size=4")
     _run("ptychopinn_128", (f"base.npz={SOURCE}", *five, *one, *fewer))
 
 
 def wrong_probe() -> None:
     """The scan of 10⁴ photons, dense, with a probe that is a tenth too wide: magnified, or out of focus."""
     right = ROOT / "right_probe"
-    settings = (f"base.npz={SOURCE}", DENSE, "design.doses_photons=[1e4]")
+    shorter = [f"training.{key}=8" for key in ("refiner.epochs", "refiner.adaptation_epochs")]
+    settings = (f"base.npz={SOURCE}", DENSE, "design.doses_photons=[1e4]", "training.epochs=12", *shorter)
     _run("right_probe", settings, with_gradient=True)
     for name, wrong in {"magnified": magnified, "defocused": defocused}.items():
         data = ROOT / f"{name}_data"
@@ -155,16 +161,16 @@ def _save(name: str, object_yx: _Image, probe: _Image) -> Path:
     return ROOT / name
 
 
-def _run(folder: str, settings: Sequence[str], *flags: str, with_gradient: bool = False) -> None:
-    """Train and evaluate one study, and let the gradient reconstruct its scans where that is asked for."""
+def _run(folder: str, settings: Sequence[str], *flags: str, with_gradient: bool = False) -> tuple[str, ...]:
+    """Train one study, and let the gradient reconstruct its scans where that is asked for; its flags are returned."""
     where = ("--output-root", str(ROOT / folder))
     study = ("--study", STUDY, *where, *(part for setting in settings for part in ("--set", setting)))
-    _verb("submit", *study, *flags, "--executor", "local", "--wait", "--yes")
-    _verb("evaluate", *study)
+    here = (*flags, "--executor", "local", "--wait", "--yes")
+    _verb("submit", *study, *here)
     if with_gradient:
         gradient = "iterative.solvers={gradient: {method: gradient}}"
-        _verb("submit", *study, *flags, "--set", gradient, "--phase-f", "--executor", "local", "--wait", "--yes")
-        _verb("compare", *study, "--set", gradient)
+        _verb("submit", *study, *here, "--set", gradient, "--phase-f")
+    return study
 
 
 def _verb(verb: str, *arguments: str) -> None:

@@ -1,4 +1,4 @@
-"""Writes the tables of README.md and docs/recipe.md from what `evaluate` and `compare` found: `make recipe-tables`.
+"""Writes the tables of README.md and docs/recipe.md from manifests and comparisons: `make recipe-tables`.
 
 Phase error [rad] / complex NMSE of the unseen half; over several seeds the median and, in brackets, the least and the most.
 """
@@ -6,7 +6,6 @@ Phase error [rad] / complex NMSE of the unseen half; over several seeds the medi
 import csv
 import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,22 +21,24 @@ def conditions(study_dir: Path) -> str:
     """Every condition of a study: solvers, the network alone, refined."""
     solvers = _solver_rows(study_dir / "comparison" / "comparison.csv")
     lines = [_headings("photons", "view", "flat", "LSQML", "LSQML Poisson", "gradient", "network alone", "refined")]
-    for (dose, view), evaluations in sorted(_evaluations(study_dir).items()):
+    for (dose, view), results in _results(study_dir / "training_manifest.json").items():
         others = [_alone(solvers.get((dose, view, name))) for name in SOLVERS]
-        lines.append(_row(f"{dose:g}", view, *others, *(_figures(evaluations, method) for method in ("network", "refined"))))
+        networks = _figures([one["metrics"] for one in results]), _figures(_refined(study_dir, dose, view, results))
+        lines.append(_row(f"{dose:g}", view, *others, *networks))
     return "\n".join(lines)
 
 
 def variations(folders: dict[str, Path]) -> str:
     """One line a study, or for each of its conditions: network alone and refined."""
-    lines = [_headings("what", "photons", "view", "gradient", "network alone", "refined", "steps", "training [s]")]
+    lines = [_headings("what", "photons", "view", "gradient", "network alone", "refined")]
     for words, folder in folders.items():
-        solvers = _solver_rows(folder / "comparison" / "comparison.csv")
-        for (dose, view), evaluations in sorted(_evaluations(folder).items()):
-            steps = " ".join(str(one["halves"]["test"]["methods"]["refined"]["steps"]) for one in evaluations)
-            figures = (_figures(evaluations, method) for method in ("network", "refined"))
-            gradient = _alone(solvers.get((dose, view, "gradient")))
-            lines.append(_row(words, f"{dose:g}", view, gradient, *figures, steps, f"{_training_s(folder, dose, view):.0f}"))
+        gradients = _results(folder / "phase_f_iterative" / "iterative_manifest.json")
+        for (dose, view), results in _results(folder / "training_manifest.json").items():
+            gradient = [
+                one["metrics"]["halves"]["test"]["methods"]["solver"]["scores"] for one in gradients.get((dose, view), [])
+            ]
+            scores = (gradient, [one["metrics"] for one in results], _refined(folder, dose, view, results))
+            lines.append(_row(words, f"{dose:g}", view, *map(_figures, scores)))
     return "\n".join(lines)
 
 
@@ -49,17 +50,25 @@ def _row(*cells: str) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _evaluations(study_dir: Path) -> dict[tuple[float, str], list[dict[str, Any]]]:
-    """By dose and view, one evaluation a seed."""
+def _results(manifest: Path) -> dict[tuple[float, str], list[dict[str, Any]]]:
+    """By dose and view, what came out of the jobs that succeeded: one result a seed."""
     found: dict[tuple[float, str], list[dict[str, Any]]] = {}
-    for file in sorted(study_dir.glob("evaluation/dose_*/**/evaluation.json")):
-        dose, view = file.relative_to(study_dir / "evaluation").parts[:2]
-        found.setdefault((float(dose.removeprefix("dose_")), view), []).append(json.loads(file.read_text()))
-    return found
+    for job in json.loads(manifest.read_text())["jobs"] if manifest.exists() else []:
+        if job["state"] == "succeeded":
+            found.setdefault((job["dose"], job["view"]), []).append(job["result"])
+    return dict(sorted(found.items()))
 
 
-def _figures(evaluations: Iterable[dict[str, Any]], method: str) -> str:
-    scores = [one["halves"]["test"]["methods"][method]["scores"] for one in evaluations]
+def _refined(study_dir: Path, dose: float, view: str, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The scores of refined networks; where there is no refiner, those after the steps alone, if `evaluate` has made them."""
+    own = [one["metrics"]["refined"] for one in results if "refined" in one["metrics"]]
+    files = sorted(study_dir.glob(f"evaluation/dose_{dose:.0f}/{view}/**/evaluation.json"))
+    return own or [json.loads(file.read_text())["halves"]["test"]["methods"]["refined"]["scores"] for file in files]
+
+
+def _figures(scores: list[dict[str, Any]]) -> str:
+    if not scores:
+        return ""
     flat = sum(one["collapse_reason"] is not None for one in scores)
     words = f"{_spread([s['phase_mae_rad'] for s in scores], 3)} / {_spread([s['nmse'] for s in scores], 4)}"
     return words + (f" ({flat} of {len(scores)} flat)" if flat else "")
@@ -79,12 +88,6 @@ def _alone(row: dict[str, str] | None) -> str:
     return f"{float(row['phase_mae_rad']):.3f} / {float(row['nmse']):.4f}" if row is not None and row["nmse"] else ""
 
 
-def _training_s(study_dir: Path, dose: float, view: str) -> float:
-    """The median over the seeds of all steps' seconds."""
-    files = study_dir.glob(f"phase_e_training/dose_{dose:.0f}/{view}/**/history.jsonl")
-    return median(sum(json.loads(line)["seconds"] for line in file.read_text().splitlines()) for file in files)
-
-
 def put(page: Path, name: str, table: str) -> None:
     """Put a table between its marks in a page, where it has them."""
     mark = f"<!-- table of {name}: made by docs/recipe_tables.py -->"
@@ -98,14 +101,15 @@ def main(outputs: Path) -> None:
     objects = {words: recipe / f"objects/{name}/siemens_star" for name, words in OBJECTS.items()}
     probes = {words: recipe / f"{name}/siemens_star" for name, words in PROBES.items()}
     others = {words: recipe / f"{name}/siemens_star" for name, words in OTHERS.items()}
-    for name, folders in {"ablation": ablation, "objects": objects, "probes": probes, "others": others}.items():
+    canvas = {"canvas_unet": recipe / "canvas/siemens_star"}
+    tables = {"ablation": ablation, "objects": objects, "probes": probes, "canvas": canvas, "others": others}
+    for name, folders in tables.items():
         there = {words: folder for words, folder in folders.items() if folder.exists()}
         print(f"{name}: {len(there)} of {len(folders)} studies are there")  # noqa: T201
         if there:
             put(page, name, variations(there))
-    for place, name, folder in ((page, "canvas", recipe / "canvas"), (Path("README.md"), "conditions", outputs)):
-        if (folder / "siemens_star").exists():
-            put(place, name, conditions(folder / "siemens_star"))
+    if (outputs / "siemens_star").exists():
+        put(Path("README.md"), "conditions", conditions(outputs / "siemens_star"))
 
 
 OBJECTS = {"weak_contrast": "weak contrast", "random_edges": "sharp random edges", "zone_plate": "another probe (zone plate)"}

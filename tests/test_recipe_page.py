@@ -10,6 +10,7 @@ import pytest
 from command import REPOSITORY
 
 README = REPOSITORY / "README.md"
+PAGE = REPOSITORY / "docs" / "recipe.md"
 FIGURES = re.compile(r"\d\.\d{3}( \[.*\])? / \d\.\d{4}( \[.*\])?")
 
 
@@ -37,23 +38,71 @@ def test_the_solvers_stand_beside_the_networks() -> None:
         assert all(FIGURES.match(cell) for cell in line[2:6]), line
 
 
-def _evaluation(nmse: float, reason: str | None = None) -> dict[str, Any]:
+def test_every_part_is_left_out_once(scripts: dict[str, Any]) -> None:
+    assert [line[0] for line in lines_of(PAGE, "ablation")] == list(scripts["ABLATION"])
+
+
+def test_other_objects_stand_beside_the_gradient_at_two_doses(scripts: dict[str, Any]) -> None:
+    lines = lines_of(PAGE, "objects")
+    assert [line[0] for line in lines] == [words for words in scripts["OBJECTS"].values() for _ in range(2)]
+    assert all(FIGURES.match(line[3]) for line in lines)
+
+
+def test_the_canvas_network_is_tabled_for_dense_and_sparse() -> None:
+    assert [line[1:3] for line in lines_of(PAGE, "canvas")] == [["1000", "dense"], ["1000", "sparse"]]
+
+
+def test_ptychopinn_has_not_collapsed_in_any_of_five_seeds() -> None:
+    lines = {line[0]: line for line in lines_of(PAGE, "others")}
+    alone = lines["ptychopinn, N = 64"][4]
+    assert "[" in alone  # the range of several seeds
+    assert "flat" not in alone
+
+
+@pytest.mark.parametrize("table", ["ablation", "objects", "canvas", "others"])
+def test_every_line_has_the_network_alone_beside_refined(table: str) -> None:
+    for line in lines_of(PAGE, table):
+        alone, refined = line[4:]
+        assert FIGURES.match(alone), line
+        assert FIGURES.match(refined) or "ptychopinn, " in line[0], line
+
+
+def _job(nmse: float, reason: str | None = None) -> dict[str, Any]:
     scores = {"phase_mae_rad": 10 * nmse, "nmse": nmse, "collapse_reason": reason}
-    return {"halves": {"test": {"methods": {name: {"scores": scores, "steps": 3} for name in ("network", "refined")}}}}
+    return {"dose": 1e3, "view": "dense", "state": "succeeded", "result": {"metrics": {**scores, "refined": scores}}}
+
+
+def _manifest(file: Path, *jobs: dict[str, Any]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"jobs": jobs}))
 
 
 def test_a_table_has_the_median_and_the_range_of_the_seeds_and_names_what_is_flat(
     tmp_path: Path, scripts: dict[str, Any]
 ) -> None:
-    for seed, (nmse, reason) in enumerate([(0.003, None), (0.001, None), (0.02, "flat")]):
-        place = Path("dose_1000") / "dense" / "gs2" / f"seed_{seed}"
-        (tmp_path / "evaluation" / place).mkdir(parents=True)
-        (tmp_path / "evaluation" / place / "evaluation.json").write_text(json.dumps(_evaluation(nmse, reason)))
-        history = tmp_path / "phase_e_training" / place / "history.jsonl"
-        history.parent.mkdir(parents=True)
-        history.write_text('{"seconds": 2.0}\n{"seconds": 3.0}\n')
+    failed = {"dose": 1e4, "view": "dense", "state": "failed", "result": None}
+    _manifest(tmp_path / "training_manifest.json", _job(0.003), failed, _job(0.001), _job(0.02, "flat"))
     cell = "0.030 [0.010, 0.200] / 0.0030 [0.0010, 0.0200] (1 of 3 flat)"
-    assert (
-        scripts["variations"]({"mine": tmp_path}).splitlines()[-1] == f"| mine | 1000 | dense |  | {cell} | {cell} | 3 3 3 | 5 |"
-    )
-    assert scripts["conditions"](tmp_path).splitlines()[-1] == f"| 1000 | dense |  |  |  |  | {cell} | {cell} |"
+    assert scripts["variations"]({"mine": tmp_path}).splitlines()[2:] == [f"| mine | 1000 | dense |  | {cell} | {cell} |"]
+    assert scripts["conditions"](tmp_path).splitlines()[2:] == [f"| 1000 | dense |  |  |  |  | {cell} | {cell} |"]
+
+
+def test_without_a_refiner_the_steps_alone_are_those_of_the_evaluation(tmp_path: Path, scripts: dict[str, Any]) -> None:
+    job = _job(0.003)
+    del job["result"]["metrics"]["refined"]
+    _manifest(tmp_path / "training_manifest.json", job)
+    assert scripts["conditions"](tmp_path).endswith("| 0.030 / 0.0030 |  |")
+    scores = {"phase_mae_rad": 0.25, "nmse": 0.125, "collapse_reason": None}
+    evaluation = tmp_path / "evaluation" / "dose_1000" / "dense" / "gs2" / "evaluation.json"
+    evaluation.parent.mkdir(parents=True)
+    evaluation.write_text(json.dumps({"halves": {"test": {"methods": {"refined": {"scores": scores}}}}}))
+    assert scripts["conditions"](tmp_path).endswith("| 0.030 / 0.0030 | 0.250 / 0.1250 |")
+
+
+def test_the_gradient_stands_in_its_column(tmp_path: Path, scripts: dict[str, Any]) -> None:
+    test_a_table_has_the_median_and_the_range_of_the_seeds_and_names_what_is_flat(tmp_path, scripts)
+    scores = {"phase_mae_rad": 0.5, "nmse": 0.25, "collapse_reason": None}
+    solved = {"metrics": {"halves": {"test": {"methods": {"solver": {"scores": scores}}}}}}
+    gradient = {"dose": 1e3, "view": "dense", "state": "succeeded", "result": solved}
+    _manifest(tmp_path / "phase_f_iterative" / "iterative_manifest.json", gradient)
+    assert "| mine | 1000 | dense | 0.500 / 0.2500 |" in scripts["variations"]({"mine": tmp_path})
