@@ -27,7 +27,8 @@ PUBLISHED = (
 )
 """What an attempt that succeeded moves from its own folder into its job's, its bundle last."""
 LOOK_PERIOD_S = 5.0
-RESERVE_BYTES = 16_384
+RESERVE_BYTES = 65_536
+"""Held by a running attempt and freed when it ends: room for its record and a manifest, on a disk that is full."""
 
 
 @contextmanager

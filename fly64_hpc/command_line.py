@@ -1,6 +1,7 @@
 """What the verbs share: their flags, their words on stdout and stderr, and their exit codes."""
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -160,7 +161,9 @@ def run_verb(verb: Callable[[Sequence[str]], int], arguments: Sequence[str] | No
         sys.stderr.write("interrupted; what was handed over goes on, see `python -m fly64_hpc.status`\n")
         code = 130
     except OSError as error:
-        sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror or error}. Check the path and its permissions.\n")
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "Make room and run it again." if is_full else "Check the path and its permissions."
+        sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror or error}. {advice}\n")
         code = EXIT_REQUEST_WRONG
     _leave(code)
 

@@ -1,11 +1,15 @@
 """Requests that are wrong: one clear line, exit 2, and nothing is written."""
 
+import errno
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from command import SMOKE, Workplace
+
+from fly64_hpc.command_line import run_verb
 
 
 @pytest.fixture
@@ -155,3 +159,15 @@ def test_quick_answers_import_no_torch_and_no_numpy(place: Workplace, arguments:
     code = "import sys, runpy; sys.argv = sys.argv[1:]; sys.argv[0] = 'x'\ntry:\n    runpy.run_module('fly64_hpc." + arguments[0]
     code += "', run_name='__main__')\nexcept SystemExit: pass\nassert not {'torch', 'scipy', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code, "x", *arguments[1:]], check=True, capture_output=True, cwd=place.folder)
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"), [(errno.ENOSPC, "Make room and run it again."), (errno.EACCES, "Check the path and its permissions.")]
+)
+def test_a_file_that_cannot_be_written_is_one_sentence(capsys: pytest.CaptureFixture[str], number: int, advice: str) -> None:
+    def verb(_: Sequence[str]) -> int:
+        raise OSError(number, "no luck", "x.json")
+
+    with pytest.raises(SystemExit, match="2"):
+        run_verb(verb, [])
+    assert capsys.readouterr().err == f"error: x.json: no luck. {advice}\n"
