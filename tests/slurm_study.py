@@ -16,7 +16,7 @@ DOSE = ("--dose", "1000")
 DOSE_IDS = ("dose_1000-baseline-gs1", "dose_1000-dense-gs2", "dose_1000-sparse-gs2")
 
 
-def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 120, every_s: float = 0.25) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 400, every_s: float = 0.25) -> Any:
     """The first true value of a condition."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
@@ -73,7 +73,7 @@ class SlurmStudy:
         self.collect()
         return self.place.job(job_id)
 
-    def wait_for(self, state: str, *job_ids: str, timeout_s: float = 180) -> dict[str, Any]:
+    def wait_for(self, state: str, *job_ids: str, timeout_s: float = 600) -> dict[str, Any]:
         """Collect until the manifest has the jobs in a state; the first of them is returned."""
         ids = job_ids or (ONE_ID,)
         last: dict[str, str] = {}
@@ -89,7 +89,7 @@ class SlurmStudy:
             raise AssertionError(f"not {state} within {timeout_s:.0f} s but {last}") from None
         return self.job(ids[0])
 
-    def wait_for_manifest(self, counts: dict[str, int], timeout_s: float = 240) -> dict[str, Any]:
+    def wait_for_manifest(self, counts: dict[str, int], timeout_s: float = 900) -> dict[str, Any]:
         """Wait, and never collect: the collector job alone must bring the manifest to these counts."""
 
         def written() -> dict[str, Any] | None:
@@ -113,7 +113,7 @@ class SlurmStudy:
         """Wait until an attempt has begun."""
         wait_until((self.folder(job_id) / "attempts" / f"{attempt:03d}" / "result.json").exists, f"attempt {attempt}")
 
-    def wait_for_epochs(self, epochs: int, attempt: int = 1, job_id: str = ONE_ID, timeout_s: float = 120) -> None:
+    def wait_for_epochs(self, epochs: int, attempt: int = 1, job_id: str = ONE_ID, timeout_s: float = 400) -> None:
         """Wait until an attempt has saved so many epochs, counted from the start."""
         folder = self.folder(job_id) / "checkpoints" / f"{attempt:03d}"
         wait_until(

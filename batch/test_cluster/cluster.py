@@ -168,7 +168,7 @@ class Cluster:
         for job in jobs:
             self.call("scancel", "--quiet", job)
 
-    def wait_idle(self, timeout_s: float = 120) -> None:
+    def wait_idle(self, timeout_s: float = 400) -> None:
         """Wait until no job waits, runs or ends, and every node is idle."""
         wait_until("no job is left and every node is idle", self._is_idle, timeout_s)
 
