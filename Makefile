@@ -7,7 +7,7 @@ ITERATIVE := $(VENV)/.iterative
 PTYCHI := ptychi==2.2.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install iterative demo test lint test-long test-real test-clients test-browser test-slurm test-all bench cluster-up cluster-down picture thinned-picture report-picture status-picture comparison-tables recipe-studies recipe-tables fault-table schema clean
+.PHONY: help install iterative demo test lint test-long test-guides test-real test-clients test-browser test-slurm test-all bench cluster-up cluster-down picture thinned-picture report-picture status-picture comparison-tables recipe-studies recipe-tables fault-table schema clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,13 +34,16 @@ lint: $(INSTALLED)  ## ruff and mypy
 iterative: $(ITERATIVE)  ## pty-chi beside it, for the iterative solvers
 
 test: lint  ## lint, unit tests, the smoke study, the fake Slurm (under 10 minutes)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slurm and not real and not long and not clients and not browser"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slurm and not real and not long and not guides and not clients and not browser"
 
 test-real: $(INSTALLED)  ## the measured scan, the siemens_star study and the full-size study
 	$(BIN)/python -m pytest -m real
 
 test-long: $(INSTALLED)  ## the demo study and a ptychopinn job, with what they must reach
 	$(BIN)/python -m pytest -m long
+
+test-guides: $(INSTALLED)  ## a newcomer's way through the tutorial and the how-tos, each from a clone of its own
+	$(BIN)/python -m pytest -m guides
 
 test-clients: $(ITERATIVE)  ## pty-chi installed beside the pinned torch, and the tests of its adapter
 	$(BIN)/python -m pytest -m clients
@@ -51,7 +54,7 @@ test-browser: $(INSTALLED)  ## the report in a real browser, where chromium is i
 test-slurm: $(INSTALLED)  ## twenty-one faults and more on a real Slurm on this machine, brought up for it (root, Debian packages)
 	$(BIN)/python -m pytest -m slurm
 
-test-all: test test-long test-real test-clients test-browser test-slurm  ## every test target
+test-all: test test-long test-guides test-real test-clients test-browser test-slurm  ## every test target
 
 bench: $(INSTALLED)  ## what a 1,000-job study costs on the tests' Slurm (root, Debian packages)
 	$(BIN)/python benchmarks/thousand_jobs.py

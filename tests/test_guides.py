@@ -152,7 +152,7 @@ def newcomer() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
 
 
-@pytest.mark.long
+@pytest.mark.guides
 def test_a_newcomer_comes_from_the_clone_to_the_report_on_this_machine(tmp_path: Path) -> None:
     follow(TUTORIAL, ("Install", "On this machine"), tmp_path, newcomer(), 3000)
     assert (tmp_path / CLONE / "outputs" / "fly64_smoke" / "report.html").stat().st_size > 100_000
@@ -184,7 +184,7 @@ def made_smaller(line: str) -> str:
     return f"{line} {flags}" if "fly64_hpc.submit" in line else line
 
 
-@pytest.mark.long
+@pytest.mark.guides
 def test_the_how_tos_are_followed_to_their_end(tmp_path: Path) -> None:
     environment = newcomer() | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     typed([f"git clone {REPOSITORY} {CLONE}"], tmp_path, environment, 60)
