@@ -13,7 +13,7 @@ from fly64_hpc import verify
 from fly64_hpc.job_matrix import job_matrix
 from fly64_hpc.study_directory import read_study
 from fly64_hpc.verification import Claim, Difference, findings
-from ptycho_torch.config import sha256_file, sha256_json, write_json
+from ptycho_torch.config import EXECUTION_FIELDS, sha256_file, sha256_json, write_json
 
 
 def edit(file: Path, **changes: Any) -> None:
@@ -37,7 +37,7 @@ def study(tmp_path: Path) -> TinyStudy:
         spec["config"]["data_recipe_sha256"] = design.design.view_recipe(job.dose_photons, job.view, None).sha256()
         config = {
             **spec["config"],
-            "training": {k: v for k, v in spec["config"]["training"].items() if k not in ("device", "threads")},
+            "training": {k: v for k, v in spec["config"]["training"].items() if k not in EXECUTION_FIELDS},
         }
         write_json(file, spec | {"config_sha256": sha256_json(config)})
     succeed(made, 0)
