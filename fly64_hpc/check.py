@@ -17,16 +17,15 @@ from fly64_hpc.command_line import (
     new_study_paths,
     run_verb,
 )
-from fly64_hpc.errors import EXIT_OK, EXIT_REQUEST_WRONG, StudyChangedError
+from fly64_hpc.errors import EXIT_OK, EXIT_REQUEST_WRONG
 from fly64_hpc.executor_choice import add_data_flags, add_executor_flag, choose_executor, external_roots
 from fly64_hpc.job_matrix import select, study_jobs
+from fly64_hpc.mending import joined_or_mended
 from fly64_hpc.preflight.examination import examine
 from fly64_hpc.preflight.finding import Finding, Severity
 from fly64_hpc.preflight.findings_page import as_json, lines, severity_counts
 from fly64_hpc.preflight.request import PreflightRequest
 from fly64_hpc.slurm.calls import SlurmCalls
-from fly64_hpc.study_directory import holds_work
-from fly64_hpc.study_growth import joined
 from ptycho_torch.config import PtychoError
 
 EXAMPLES = ("--partition gpu --time 02:00:00", "--study configs/fly64_demo.yaml --executor local")
@@ -69,13 +68,10 @@ def main(argv: Sequence[str]) -> int:
 def _requested(arguments: argparse.Namespace) -> tuple[PreflightRequest, list[Finding]]:
     """What is asked for, and what is wrong with it already."""
     loaded, found = loaded_phase(arguments), []
-    paths = new_study_paths(arguments, loaded)
+    paths, calls = new_study_paths(arguments, loaded), SlurmCalls()
     external: dict[datasets.Condition, datasets.JobData] = {}
     try:
-        loaded = joined(paths, loaded)
-    except StudyChangedError as error:
-        if holds_work(paths):  # else it may still be mended
-            found.append(Finding("study", Severity.ERROR, error.message, error.hint))
+        loaded = joined_or_mended(paths, loaded, calls)
     except PtychoError as error:
         found.append(Finding("study", Severity.ERROR, error.message, error.hint))
     jobs = select(study_jobs(loaded), job_filter(arguments))
@@ -84,7 +80,7 @@ def _requested(arguments: argparse.Namespace) -> tuple[PreflightRequest, list[Fi
     except PtychoError as error:
         found.append(Finding("datasets", Severity.ERROR, error.message, error.hint))
     executor = choose_executor(arguments.executor)
-    return PreflightRequest(paths, loaded, jobs, external, executor, SlurmCalls()), found
+    return PreflightRequest(paths, loaded, jobs, external, executor, calls), found
 
 
 def _on_terminal(output: Output) -> bool:

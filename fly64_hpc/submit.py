@@ -29,13 +29,13 @@ from fly64_hpc.job_matrix import JobFilter, TrainingJob, select, study_jobs
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import bundle_of, read_skipped_conditions
 from fly64_hpc.job_state import JobState
+from fly64_hpc.mending import joined_or_mended
 from fly64_hpc.plan import plan, plan_lines
 from fly64_hpc.preflight.examination import examine_quickly, refuse_errors
 from fly64_hpc.preflight.request import PreflightRequest
 from fly64_hpc.provenance import submission_provenance
 from fly64_hpc.slurm.calls import SlurmCalls
-from fly64_hpc.study_directory import holds_work, write_study
-from fly64_hpc.study_growth import joined
+from fly64_hpc.study_directory import write_study
 from fly64_hpc.study_loading import LoadedStudy
 from fly64_hpc.submissions import ExecutorName, Submission, new_submission, submitting
 from fly64_hpc.watching import say_study, watch
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
     asked = loaded_phase(arguments)
     selection = job_filter(arguments)
     paths = new_study_paths(arguments, asked)
-    loaded = _joined(paths, asked, calls)
+    loaded = joined_or_mended(paths, asked, calls)
     jobs = select(study_jobs(loaded), selection)
     external = datasets.external_data(loaded, jobs, external_roots(arguments))
     if arguments.print_only:
@@ -140,7 +140,7 @@ class _Request:
 
     def _write_study(self) -> None:
         """Under the submit lock: another submit may have added cells, or begun the study, since this one looked."""
-        now = _joined(self.paths, self.loaded, self.calls)
+        now = joined_or_mended(self.paths, self.loaded, self.calls)
         if study_jobs(now) != study_jobs(self.loaded):
             raise StudyChangedError(
                 f"{self.paths.root} was changed by another submit at this moment.", hint="Submit again: nothing was submitted."
@@ -223,16 +223,6 @@ def _print_plan(
         for line in plan_lines(planned):
             output.say(line)
     return EXIT_OK
-
-
-def _joined(paths: StudyPaths, loaded: LoadedStudy, calls: SlurmCalls) -> LoadedStudy:
-    """As `joined`; but a study of which nothing was ever made, as its dataset job failed, may be mended."""
-    try:
-        return joined(paths, loaded)
-    except StudyChangedError:
-        if holds_work(paths) or look(paths, calls).is_live():
-            raise
-        return loaded
 
 
 def _confirmed(arguments: argparse.Namespace, jobs: Sequence[TrainingJob], executor: ExecutorName) -> bool:

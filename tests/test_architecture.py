@@ -62,7 +62,7 @@ FLOORS = {
         ["collector_job"],
         ["glance.forecast"],
         ["gpu_hours"],
-        ["command_line", "watching", "plan", "retrying", "cancelling", "comparison_figure"],
+        ["command_line", "watching", "plan", "retrying", "cancelling", "comparison_figure", "mending"],
         ["comparison_table"],
         ["comparison"],
         ["handing_over", "collector", "verification"],
