@@ -12,13 +12,13 @@ from fly64_hpc.job_record import AttemptRecord, read_attempt
 from fly64_hpc.preflight.study_volume import patterns_of
 from fly64_hpc.study import IterativeStudy, StudyDesign
 from fly64_hpc.study_directory import read_study
-from ptycho_torch.config import PtychoError
+from ptycho_torch.config import EXECUTION_FIELDS, PtychoError
 
 STUDIES_READ = 20
 """The studies beside this one that are looked at, the newest first."""
 RUNS_READ = 50
 """Of one study."""
-_OF_NO_LENGTH = {"epochs", "device", "threads", "tensorboard", "learning_rate", "schedule", "warmup_fraction", "weight_decay"}
+_OF_NO_LENGTH = EXECUTION_FIELDS | {"epochs", "learning_rate", "schedule", "warmup_fraction", "weight_decay", "head_gain"}
 """Fields of a training that do not change how long an epoch takes, or that say how many there are."""
 
 Shape = tuple[str, int, int, int]
@@ -48,7 +48,7 @@ def shape_of(design: StudyDesign, view: str) -> Shape | None:
     n_patterns = patterns_of(design, view)
     if n_patterns is None:
         return None
-    networks = design.training.model_dump_json(exclude=_OF_NO_LENGTH)
+    networks = design.training.model_dump_json(exclude=set(_OF_NO_LENGTH))
     return networks, design.design.patch_size_px, design.design.views[view].gridsize, n_patterns
 
 
