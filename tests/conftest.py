@@ -58,6 +58,12 @@ def small_disk(real_slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> I
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.fixture
+def fake_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeMachine]:
+    """A small Slurm of this test's own, for what no test does to the real one."""
+    yield from _fake(tmp_path_factory)
+
+
 @pytest.fixture(params=BOTH)
 def slurm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     """A Slurm of this test's own, or the real one."""
@@ -74,6 +80,10 @@ def _slurm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if request.param == "real":
         yield request.getfixturevalue("real_slurm")
         return
+    yield from _fake(tmp_path_factory)
+
+
+def _fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeMachine]:
     fake = FakeMachine(tmp_path_factory.mktemp("slurm"))
     fake.up()
     yield fake

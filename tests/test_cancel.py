@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +30,8 @@ from fly64_hpc.submissions import SupervisorRecord
 
 
 @pytest.fixture
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeMachine]:
-    fake = FakeMachine(tmp_path_factory.mktemp("slurm"))
-    fake.up()
-    yield fake
-    fake.down()
+def slurm(fake_slurm: FakeMachine) -> FakeMachine:
+    return fake_slurm
 
 
 @pytest.fixture

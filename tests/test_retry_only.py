@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -98,11 +97,8 @@ def test_a_preview_shows_it_and_submits_nothing(
 
 
 @pytest.fixture
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeMachine]:
-    fake = FakeMachine(tmp_path_factory.mktemp("slurm"))
-    fake.up()
-    yield fake
-    fake.down()
+def slurm(fake_slurm: FakeMachine) -> FakeMachine:
+    return fake_slurm
 
 
 def test_on_slurm_an_exception_is_tried_again_when_a_person_says_so(slurm: FakeMachine, prepared: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,11 +19,8 @@ NO_ACCOUNT = "sbatch: error: Batch job submission failed: Invalid account or acc
 
 
 @pytest.fixture
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeMachine]:
-    fake = FakeMachine(tmp_path_factory.mktemp("slurm"))
-    fake.up()
-    yield fake
-    fake.down()
+def slurm(fake_slurm: FakeMachine) -> FakeMachine:
+    return fake_slurm
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A live study grows: what it holds keeps ids, folders, configuration and work, and what was added alone is submitted."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,11 +123,8 @@ def test_a_collector_job_decides_about_the_jobs_of_its_own_submission(tmp_path: 
 
 
 @pytest.fixture
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeMachine]:
-    fake = FakeMachine(tmp_path_factory.mktemp("slurm"))
-    fake.up()
-    yield fake
-    fake.down()
+def slurm(fake_slurm: FakeMachine) -> FakeMachine:
+    return fake_slurm
 
 
 def test_on_slurm_new_cells_join_those_that_wait(slurm: FakeMachine, prepared: Path, tmp_path: Path) -> None:
