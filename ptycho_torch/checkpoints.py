@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
@@ -304,22 +303,6 @@ def _read(path: Path) -> bytes:
 def detached(tensors: Mapping[str, Tensor]) -> NamedTensors:
     """Copies on the CPU, contiguous, that later steps do not change."""
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-
-
-def optimizer_moments(optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> NamedTensors:
-    """The optimizer's state by parameter name: `<parameter>.<quantity>`."""
-    states = ((name, optimizer.state[parameter]) for name, parameter in model.named_parameters() if parameter in optimizer.state)
-    return detached({f"{name}.{quantity}": value for name, state in states for quantity, value in state.items()})
-
-
-def restore_moments(optimizer: torch.optim.Optimizer, model: torch.nn.Module, moments: Mapping[str, Tensor]) -> None:
-    """Give the optimizer back what `optimizer_moments` took."""
-    names = [name for name, _ in model.named_parameters()]
-    states: dict[int, dict[str, Any]] = {}
-    for key, value in moments.items():
-        name, _, quantity = key.rpartition(".")
-        states.setdefault(names.index(name), {})[quantity] = value
-    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _flat(state: TrainingState) -> NamedTensors:

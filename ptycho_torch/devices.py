@@ -42,7 +42,8 @@ def choose_device(name: str) -> tuple[torch.device, list[str]]:
 def make_repeatable(*, deterministic: bool, threads: int) -> None:
     """Set the CPU threads and, for `deterministic`, choose algorithms whose sums have a fixed order."""
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
+    # The same switch as `use_deterministic_algorithms`, which also loads the compiler that nothing here uses: a second and more.
+    torch.set_deterministic_debug_mode("error" if deterministic else "default")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # the module makes it at run time
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ptycho_torch.adamw import AdamW
 from ptycho_torch.config import JobConfig, TrainingConfig
 from ptycho_torch.errors import TrainingDivergedError
 from ptycho_torch.lessons import Lesson
 
-ADAM_BETAS = (0.9, 0.99)
 FINAL_RATE_SHARE = 0.02
 
 
@@ -26,13 +26,12 @@ class Place:
     """In the whole training, as errors name it."""
 
 
-def lesson_optimizer(lesson: Lesson, training: TrainingConfig) -> torch.optim.AdamW:
+def lesson_optimizer(lesson: Lesson, training: TrainingConfig) -> AdamW:
     """The optimizer of a lesson's weights."""
-    weights, decay = lesson.learner.parameters(), training.weight_decay
-    return torch.optim.AdamW(weights, lr=lesson.peak_rate, betas=ADAM_BETAS, weight_decay=decay)
+    return AdamW(lesson.learner, rate=lesson.peak_rate, weight_decay=training.weight_decay)
 
 
-def learn(lesson: Lesson, optimizer: torch.optim.Optimizer, rows: Tensor, seed: int, place: Place, job: JobConfig) -> float:
+def learn(lesson: Lesson, optimizer: AdamW, rows: Tensor, seed: int, place: Place, job: JobConfig) -> float:
     """Take a step of a lesson and return its loss.
 
     Raises
@@ -40,11 +39,10 @@ def learn(lesson: Lesson, optimizer: torch.optim.Optimizer, rows: Tensor, seed: 
     TrainingDivergedError
         Loss or gradient is infinite or not a number; the weights are as they were.
     """
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(place.step, place.steps, lesson.peak_rate, job.training)
+    optimizer.rate = learning_rate(place.step, place.steps, lesson.peak_rate, job.training)
     loss = lesson.loss(rows, seed)
     value = require_finite("training loss", float(loss.detach()), place.step_overall, job)
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.forget_gradients()
     torch.autograd.backward(loss)
     norm = torch.nn.utils.clip_grad_norm_(lesson.learner.parameters(), job.training.gradient_clip_norm)
     require_finite("gradient's norm", float(norm), place.step_overall, job)

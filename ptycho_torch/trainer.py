@@ -23,9 +23,7 @@ from ptycho_torch.checkpoints import (
     adopt,
     detached,
     newest_valid,
-    optimizer_moments,
     prune,
-    restore_moments,
     save_checkpoint,
 )
 from ptycho_torch.config import JobConfig
@@ -193,17 +191,17 @@ class _Trainer:
         under_way = next((span.lesson for span in self._spans if span.first_step <= self._first_step < span.end_step), None)
         if under_way is not None:
             self._optimizer = lesson_optimizer(under_way, self._job.training)
-            restore_moments(self._optimizer, under_way.learner, checkpoint.state.moments)
+            self._optimizer.restore(checkpoint.state.moments)
 
     def _run_epoch(self, span: _Span, epoch: int) -> None:
         batches = span.lesson.batches(epoch)
         for rows in batches[self._progress.step - span.epoch_start(epoch) :]:
             if self._surroundings.should_stop():
-                self._save(span.lesson)
+                self._save()
                 raise Interrupted(self._progress.step, self._progress.epoch, self._first_step)
             self._run_step(span, rows, epoch)
         self._finish_epoch(span.lesson, batches)
-        self._save(span.lesson)
+        self._save()
         prune(self._surroundings.checkpoints, self._job.config_sha256())
 
     def _run_step(self, span: _Span, rows: Tensor, epoch: int) -> None:
@@ -230,7 +228,7 @@ class _Trainer:
             step=progress.step,
             train_loss=progress.epoch_loss_sum / len(batches),
             val_loss=val_loss,
-            learning_rate=self._optimizer.param_groups[0]["lr"],
+            learning_rate=self._optimizer.rate,
             seconds=round(progress.epoch_seconds, 3),
             samples_per_s=round(sum(map(torch.Tensor.numel, batches)) / progress.epoch_seconds, 1),
         )
@@ -259,11 +257,11 @@ class _Trainer:
         log_epoch(row, self._job.training.total_epochs)
         self._surroundings.report({"event": "epoch", "epochs": self._job.training.total_epochs, **row.model_dump()})
 
-    def _save(self, lesson: Lesson) -> None:
+    def _save(self) -> None:
         state = TrainingState(
             weights=detached(self._model.state_dict()),
             best_weights=self._best_weights,
-            moments=optimizer_moments(self._optimizer, lesson.learner),
+            moments=detached(self._optimizer.moments()),
         )
         own = self._surroundings.checkpoints
         sha256 = self._job.config_sha256()

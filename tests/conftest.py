@@ -12,6 +12,9 @@ from command import REPOSITORY, SMOKE, Workplace
 from hypothesis import HealthCheck, settings
 from slurm_machines import ClusterUnavailableError, FakeMachine, RealSlurm, Slurm
 
+# A core a worker: with a thread a core in each, they wait for one another at the end of every product. Read when torch loads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Machines are shared and the first import of torch takes seconds: time says nothing about a law.
 settings.register_profile("laws", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.load_profile("laws")

@@ -141,7 +141,7 @@ FLOORS = {
         ["npz_archive", "config", "fourier_ring"],
         ["alignment", "training_config"],
         ["strict_model"],
-        ["atomic_files", "errors"],
+        ["atomic_files", "adamw", "errors"],
     ],
 }
 

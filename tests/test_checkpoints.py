@@ -10,7 +10,6 @@ from typing import BinaryIO
 
 import pytest
 import torch
-from torch import nn
 
 from ptycho_torch import checkpoints
 from ptycho_torch.atomic_files import replacing
@@ -22,9 +21,7 @@ from ptycho_torch.checkpoints import (
     adopt,
     list_checkpoints,
     newest_valid,
-    optimizer_moments,
     prune,
-    restore_moments,
     save_checkpoint,
     tensors_path,
 )
@@ -343,18 +340,3 @@ def test_litter_of_killed_writers_is_removed_and_nobody_elses(tmp_path: Path, mo
         assert Path(file.name) == tmp_path / f".[a].json.node-{os.getpid()}.tmp"
         assert set(tmp_path.iterdir()) == others | {Path(file.name)}
     assert set(tmp_path.iterdir()) == others | {tmp_path / "[a].json"}
-
-
-def test_an_optimizer_goes_on_where_it_was() -> None:
-    def stepped(model: nn.Linear, optimizer: torch.optim.Optimizer) -> torch.Tensor:
-        model(torch.ones(1, 2)).square().sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return model.weight.detach().clone()
-
-    first, second = nn.Linear(2, 2), nn.Linear(2, 2)
-    one, other = (torch.optim.AdamW(model.parameters(), lr=0.1) for model in (first, second))
-    stepped(first, one)
-    second.load_state_dict(first.state_dict())
-    restore_moments(other, second, optimizer_moments(one, first))
-    assert torch.equal(stepped(first, one), stepped(second, other))
