@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from command import REPOSITORY, SMOKE, Workplace
+from finished_study import Finished, finished_study, folder_of_all_workers
 from hypothesis import HealthCheck, settings
 from slurm_machines import ClusterUnavailableError, FakeMachine, RealSlurm, Slurm
 
@@ -47,6 +48,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = Workplace(tmp_path_factory.mktemp("prepared"))
     assert place.run("prepare", "--study", SMOKE).code == 0
     return place.study / "data"
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The whole smoke study; to be read, not harmed."""
+    return finished_study(folder_of_all_workers(tmp_path_factory.getbasetemp()) / "finished")
 
 
 @pytest.fixture

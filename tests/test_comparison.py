@@ -16,16 +16,17 @@ from ptycho_torch.config import sha256_file
 
 SEEDS = ("--set", "design.seeds.training=[0, 1]")
 ONE_DOSE = ("--dose", "1e5", "--executor", "local", "--wait")
+TWO_VIEWS = ("--view", "dense", "--view", "sparse")
 
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    """Two seeds of the smoke study at one dose, and one solver, evaluated."""
+    """Two views of the smoke study at one dose, of two seeds, and one solver, evaluated."""
     place = Workplace(tmp_path_factory.mktemp("evaluated"))
-    for arguments in (SEEDS, ("--phase-f", *SEEDS)):
+    for arguments in ((*SEEDS, *TWO_VIEWS), ("--phase-f", *SEEDS)):
         answer = place.submit(*arguments, *ONE_DOSE)
         assert answer.code == 0, answer.out + answer.err
-    answer = place.run("evaluate", "--study-dir", place.study, "--dose", "1e5")
+    answer = place.run("evaluate", "--study-dir", place.study, "--dose", "1e5", *TWO_VIEWS)
     assert answer.code == 0, answer.out + answer.err
     return place
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from command import Workplace
+from local_study import LocalStudy
 
 from fly64_hpc.executors.local import Slot, slots, visible_gpus
 from fly64_hpc.job_record import AttemptRecord
@@ -30,11 +30,11 @@ def test_a_slot_for_each_gpu_where_there_are_some(monkeypatch: pytest.MonkeyPatc
     assert Slot(None) in slots(1, "cpu")
 
 
-def test_jobs_follow_each_other_where_there_is_one_slot(tmp_path: Path) -> None:
-    place = Workplace(tmp_path)
-    answer = place.submit("--executor", "local", "--dose", "1000", "--wait", "--set", f"training.threads={os.cpu_count()}")
+def test_jobs_follow_each_other_where_there_is_one_slot(prepared: Path, tmp_path: Path) -> None:
+    study = LocalStudy(tmp_path, prepared, step_s=0.2)
+    answer = study.submit("--dose", "1000", "--wait", "--set", f"training.threads={os.cpu_count()}")
     assert answer.code == 0, answer.err
-    results = sorted(place.study.rglob("attempts/001/result.json"))
+    results = sorted(study.place.study.rglob("attempts/001/result.json"))
     records = sorted(
         (AttemptRecord.model_validate_json(file.read_bytes()) for file in results), key=lambda record: record.started_utc
     )

@@ -126,7 +126,7 @@ def following(place: Workplace, *arguments: str) -> "subprocess.Popen[str]":
 
 
 def test_following_goes_on_until_the_job_has_ended_and_leaves_at_ctrl_c(prepared: Path, tmp_path: Path) -> None:
-    study = LocalStudy(tmp_path, prepared, step_s=5)
+    study = LocalStudy(tmp_path, prepared, step_s=2)
     one = ("--dose", "1000", "--view", "baseline")
     assert study.submit(*one).code == 0
     with following(study.place, "1000-baseline") as left, following(study.place, *one) as stayed:

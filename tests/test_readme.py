@@ -2,11 +2,13 @@
 
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command import REPOSITORY, Workplace
+from finished_study import Finished, readme_commands
 from own_files import write_object_and_probe, write_scan
 
 README = (REPOSITORY / "README.md").read_text()
@@ -17,15 +19,11 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def commands() -> list[str]:
-    return [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
-
-
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    """A folder with the repository's configs, where the README's commands are typed."""
+def place(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A folder with the repository's configs, where the README's commands are typed; the first that trains was typed before."""
     folder = tmp_path_factory.mktemp("readme")
-    (folder / "configs").symlink_to(REPOSITORY / "configs")
+    shutil.copytree(finished.place.folder, folder, symlinks=True, dirs_exist_ok=True)
     return Workplace(folder)
 
 
@@ -36,7 +34,7 @@ def run(place: Workplace, command: str) -> None:
     assert answer.code == 0, command + answer.out + answer.err
 
 
-@pytest.mark.parametrize("command", [line for line in commands() if not any(word in line for word in NEEDS_FILES)])
+@pytest.mark.parametrize("command", [line for line in readme_commands() if not any(word in line for word in NEEDS_FILES)])
 def test_a_command_that_needs_nothing(place: Workplace, command: str) -> None:
     run(place, command)
 
@@ -52,7 +50,7 @@ def test_the_commands_for_your_own_files_on_small_ones(place: Workplace) -> None
     """The README's words as they stand; the study is made smaller by further flags at their end."""
     write_object_and_probe(place.folder)
     write_scan(place.folder)
-    own = [line for line in commands() if any(word in line for word in NEEDS_FILES)]
+    own = [line for line in readme_commands() if any(word in line for word in NEEDS_FILES)]
     assert len(own) == 3
     for command in own:
         run(place, f"{command} {next((flags for name, flags in SMALLER.items() if name in command), '')}")

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from command import REPOSITORY, SMOKE, Workplace
+from finished_study import Finished
+from local_study import LocalStudy
 
 from fly64_hpc import checkpoint_index
 from fly64_hpc.errors import StudyDirectoryError
@@ -36,22 +38,12 @@ GIVEN_NAMES = (
     "verified",
 )
 """Keys of the study's files below which stand names that are no keys of ours, or what the reference says in a sentence."""
-LONG = ("--set", "training.epochs=80")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workplace, str]:
-    """The whole smoke study, run once; and what submit printed."""
-    place = Workplace(tmp_path_factory.mktemp("finished"))
-    answer = place.submit("--executor", "local", "--wait")
-    assert answer.code == 0, answer.err + answer.out
-    return place, answer.out
 
 
 @pytest.fixture
-def copy(finished: tuple[Workplace, str], tmp_path: Path) -> Workplace:
+def copy(finished: Finished, tmp_path: Path) -> Workplace:
     """The finished study, in another place, to be harmed."""
-    shutil.copytree(finished[0].folder, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(finished.place.folder, tmp_path, symlinks=True, dirs_exist_ok=True)
     return Workplace(tmp_path)
 
 
@@ -63,8 +55,8 @@ def wait_until(condition: Callable[[], Any], timeout_s: float = 60) -> Any:
     return value
 
 
-def test_nine_jobs_succeed_and_stdout_manifest_and_file_agree(finished: tuple[Workplace, str]) -> None:
-    place, printed = finished
+def test_nine_jobs_succeed_and_stdout_manifest_and_file_agree(finished: Finished) -> None:
+    place, printed = finished.place, finished.printed
     jobs = place.manifest()["jobs"]
     assert place.manifest()["counts"]["succeeded"] == len(jobs) == 9
     for job in jobs:
@@ -73,8 +65,8 @@ def test_nine_jobs_succeed_and_stdout_manifest_and_file_agree(finished: tuple[Wo
         assert f"[{job['view']}/dose={job['dose']:.0e}] sha256 {digest}" in printed
 
 
-def test_every_path_of_the_manifest_is_relative_and_there(finished: tuple[Workplace, str]) -> None:
-    place, _ = finished
+def test_every_path_of_the_manifest_is_relative_and_there(finished: Finished) -> None:
+    place = finished.place
     for job in place.manifest()["jobs"]:
         for key in ("train_data_path", "test_data_path", "log_path", "artifact_dir"):
             assert not Path(job[key]).is_absolute()
@@ -82,8 +74,8 @@ def test_every_path_of_the_manifest_is_relative_and_there(finished: tuple[Workpl
         assert job["train_data_sha256"] == sha256_file(place.study / job["train_data_path"])
 
 
-def test_the_record_of_each_job_is_complete(finished: tuple[Workplace, str]) -> None:
-    job = finished[0].job(ONE_ID)
+def test_the_record_of_each_job_is_complete(finished: Finished) -> None:
+    job = finished.place.job(ONE_ID)
     assert job["scheduler"]["executor"] == "local"
     assert job["scheduler"]["attempts"] == 1
     assert job["scheduler"]["elapsed_s"] > 0
@@ -101,8 +93,8 @@ def _undocumented(value: Any, known: str) -> set[str]:
     return {key for key in value if f"`{key}`" not in known}.union(*(_undocumented(one, known) for one in inner))
 
 
-def test_every_key_of_every_file_is_in_the_reference(finished: tuple[Workplace, str]) -> None:
-    study, reference = finished[0].study, (REPOSITORY / "docs" / "reference.md").read_text()
+def test_every_key_of_every_file_is_in_the_reference(finished: Finished) -> None:
+    study, reference = finished.place.study, (REPOSITORY / "docs" / "reference.md").read_text()
     files = [file for file in study.rglob("*.json") if file.parent.name != "dense" and ".lock" not in file.name]
     assert len(files) > 20
     for file in files:
@@ -166,11 +158,11 @@ def test_the_index_verifies_before_it_hands_out_a_path(copy: Workplace) -> None:
         index.last(dose=2e4, view="sparse", gridsize=2)
 
 
-def test_the_index_lists_best_and_last_of_every_job(finished: tuple[Workplace, str]) -> None:
-    rows = json.loads((finished[0].study / "checkpoint_index.json").read_text())["checkpoints"]
+def test_the_index_lists_best_and_last_of_every_job(finished: Finished) -> None:
+    rows = json.loads((finished.place.study / "checkpoint_index.json").read_text())["checkpoints"]
     for kind in ("best", "last"):
         assert len({row["job_id"] for row in rows if row["kind"] == kind}) == 9
-    assert all(row["sha256"] == sha256_file(finished[0].study / row["path"]) for row in rows)
+    assert all(row["sha256"] == sha256_file(finished.place.study / row["path"]) for row in rows)
 
 
 def test_collectors_at_once_and_killed_ones_leave_whole_files(copy: Workplace) -> None:
@@ -201,21 +193,25 @@ def test_a_dose_that_was_added_submits_only_its_own_cells(copy: Workplace) -> No
     assert copy.states()["dose_200000-baseline-gs1"] == "succeeded"
 
 
-def test_one_job_alone_gives_the_same_bytes_on_another_executor(finished: tuple[Workplace, str], tmp_path: Path) -> None:
+def test_one_job_alone_gives_the_same_bytes_on_another_executor(finished: Finished, tmp_path: Path) -> None:
     place = Workplace(tmp_path)
     assert place.submit("--executor", "debug", *ONE).code == 0
-    assert place.job(ONE_ID)["result"]["bundle_sha256"] == finished[0].job(ONE_ID)["result"]["bundle_sha256"]
+    assert place.job(ONE_ID)["result"]["bundle_sha256"] == finished.place.job(ONE_ID)["result"]["bundle_sha256"]
     assert sorted(place.states().values()) == ["pending"] * 8 + ["succeeded"]
     assert place.job("dose_1000-dense-gs2")["state_reason"] == "not submitted"
 
 
-def kill_in_training(place: Workplace, number: int) -> None:
-    """SIGKILL the process of an attempt once it has saved two epochs more than the one before."""
+def slow(place: Workplace, **variables: str) -> Workplace:
+    """The same place, where jobs are trained by the slow trainer."""
+    path = f"{REPOSITORY}:{REPOSITORY / 'tests'}"
+    return Workplace(place.folder, {"FLY64_TRAINER": "slow_trainer", "PYTHONPATH": path} | variables)
+
+
+def kill_in_training(place: Workplace) -> None:
+    """SIGKILL the process of the first attempt once it has saved two epochs."""
     root = place.study / "phase_e_training" / "dose_1000" / "baseline" / "gs1"
-    saved = len((root / "history.jsonl").read_text().splitlines()) if number > 1 else 0
-    result = root / "attempts" / f"{number:03d}" / "result.json"
-    wait_until(result.exists)
-    wait_until(lambda: (root / "history.jsonl").exists() and len((root / "history.jsonl").read_text().splitlines()) >= saved + 2)
+    result, history = root / "attempts" / "001" / "result.json", root / "history.jsonl"
+    wait_until(lambda: history.exists() and len(history.read_text().splitlines()) >= 2)
     os.kill(json.loads(result.read_text())["process"]["pid"], signal.SIGKILL)
 
 
@@ -223,28 +219,29 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_bytes(tmp_pat
     whole, killed = Workplace(tmp_path / "whole"), Workplace(tmp_path / "killed")
     for place in (whole, killed):
         place.folder.mkdir()
-    assert killed.submit("--executor", "local", *ONE, *LONG).code == 0
-    kill_in_training(killed, 1)
+    waits_for_ever = {"SLOW_GATE": str(tmp_path / "gate"), "SLOW_FROM": "13"}
+    assert slow(killed, **waits_for_ever).submit("--executor", "local", *ONE).code == 0
+    kill_in_training(killed)
     wait_until(lambda: killed.run("collect", "--study-dir", killed.study).code == 1)
     assert killed.job(ONE_ID)["state_reason"].startswith("killed: process")
-    assert killed.submit("--executor", "local", *ONE, *LONG, "--wait").code == 0
-    assert whole.submit("--executor", "debug", *ONE, *LONG).code == 0
+    assert killed.submit("--executor", "local", *ONE, "--wait").code == 0
+    assert whole.submit("--executor", "debug", *ONE).code == 0
     record = json.loads((killed.study / "phase_e_training/dose_1000/baseline/gs1/attempts/002/result.json").read_text())
     assert record["result"]["resumed_from"] is not None
     assert killed.job(ONE_ID)["result"]["bundle_sha256"] == whole.job(ONE_ID)["result"]["bundle_sha256"]
 
 
-def test_a_supervisor_that_is_killed_leaves_the_rest_pending_and_the_next_submit_goes_on(tmp_path: Path) -> None:
-    place = Workplace(tmp_path)
-    views = ("--dose", "1000")
-    assert place.submit("--executor", "local", *views, "--set", f"training.threads={os.cpu_count()}").code == 0
+def test_a_supervisor_that_is_killed_leaves_the_rest_pending_and_the_next_submit_goes_on(prepared: Path, tmp_path: Path) -> None:
+    study = LocalStudy(tmp_path, prepared, step_s=1)
+    place = study.place
+    assert study.submit("--dose", "1000", "--set", f"training.threads={os.cpu_count()}").code == 0
     supervisor = json.loads((place.study / "submissions" / "0001.supervisor.json").read_text())["process"]["pid"]
     os.kill(supervisor, signal.SIGKILL)
     wait_until(lambda: place.run("collect", "--study-dir", place.study) and "running" not in place.states().values())
     left = [job for job in place.manifest()["jobs"] if job["dose"] == 1000 and job["state"] == "pending"]
     assert len(left) >= 2
     assert left[-1]["state_reason"] == "the supervisor ended before it started this job; submit again"
-    assert place.submit("--executor", "local", *views, "--wait").code == 0
+    assert study.submit("--dose", "1000", "--wait").code == 0
     assert [state for job, state in place.states().items() if job.startswith("dose_1000-")] == ["succeeded"] * 3
 
 
@@ -351,8 +348,8 @@ def test_data_that_changed_after_submit_fail_the_job_instead_of_training_it(copy
     assert "has changed since the job was submitted" in copy.job(ONE_ID)["state_reason"]
 
 
-def test_status_and_json_say_what_the_manifest_says(finished: tuple[Workplace, str]) -> None:
-    place, _ = finished
+def test_status_and_json_say_what_the_manifest_says(finished: Finished) -> None:
+    place = finished.place
     table = place.run("status", "--study-dir", place.study)
     assert table.code == 0
     assert table.out.count("succeeded") == 10
@@ -361,8 +358,8 @@ def test_status_and_json_say_what_the_manifest_says(finished: tuple[Workplace, s
     assert json.loads(place.run("collect", "--study-dir", place.study, "--json").out)["counts"]["succeeded"] == 9
 
 
-def test_datasets_that_exist_already_are_trained_on_and_marked_external(finished: tuple[Workplace, str], tmp_path: Path) -> None:
-    place, roots = Workplace(tmp_path), finished[0].study / "data"
+def test_datasets_that_exist_already_are_trained_on_and_marked_external(finished: Finished, tmp_path: Path) -> None:
+    place, roots = Workplace(tmp_path), finished.place.study / "data"
     answer = place.submit(
         "--executor", "debug", "--dose", "1000", "--phase-c-root", roots / "phase_c", "--phase-d-root", roots / "phase_d"
     )
