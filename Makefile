@@ -34,7 +34,7 @@ lint: $(INSTALLED)  ## ruff and mypy
 iterative: $(ITERATIVE)  ## pty-chi beside it, for the iterative solvers
 
 test: lint  ## lint, unit tests, the smoke study, the fake Slurm (under 10 minutes)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slurm and not real and not long and not guides and not clients and not browser"
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile -m "not slurm and not real and not long and not guides and not clients and not browser"
 
 test-real: $(INSTALLED)  ## the measured scan, the siemens_star study and the full-size study
 	$(BIN)/python -m pytest -m real
