@@ -178,7 +178,7 @@ def _read_job(paths: StudyPaths, job: TrainingJob) -> _KeptJob:
         spec = read_record(own.spec, JobSpec) if own.spec.exists() else None
     except StudyDirectoryError as error:
         return _KeptJob(job, own, None, str(error), None, len(numbers), has_succeeded=False)
-    success = proven_success(own, spec.config_sha256) if spec else None
+    success = proven_success(own, spec.config_sha256, numbers) if spec else None
     record = success or (read_attempt(own.result(numbers[-1]), numbers[-1]) if numbers else None)
     return _KeptJob(job, own, spec, "", record, len(numbers), has_succeeded=success is not None)
 

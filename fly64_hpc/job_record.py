@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -130,9 +131,9 @@ def read_attempt(path: Path, attempt: int) -> AttemptRecord | DamagedRecord | No
         return DamagedRecord(attempt=attempt, reason=f"result.json of attempt {attempt} is damaged: {_first_line(error)}")
 
 
-def proven_success(paths: JobPaths, config_sha256: str) -> AttemptRecord | None:
-    """The attempt that succeeded with this configuration and whose bundle lies there unharmed, if there is one."""
-    for number in reversed(paths.attempt_numbers()):
+def proven_success(paths: JobPaths, config_sha256: str, attempts: Sequence[int]) -> AttemptRecord | None:
+    """The one of these attempts that succeeded with this configuration and whose bundle lies there unharmed, if there is one."""
+    for number in reversed(attempts):
         record = read_attempt(paths.result(number), number)
         if isinstance(record, AttemptRecord) and record.state == "succeeded" and record.config_sha256 == config_sha256:
             return record if bundle_digest(paths, record) == (record.result or {}).get("bundle_sha256") else None

@@ -33,7 +33,8 @@ def main(argv: Sequence[str]) -> int:
     else:
         seen = glance(look(paths, calls))
         _show(seen, output, calls)
-    output.result(machine_view(seen, dict(calls.counts)))
+    if output.as_json:
+        output.result(machine_view(seen, dict(calls.counts)))
     return seen.view.exit_code
 
 

@@ -73,7 +73,7 @@ def attempt_job(study_dir: str, job_id: str, limit: TimeLimit | None = None) -> 
     code = submitted_code(study, number)
     provenance = attempt_provenance(study, code, spec.seeds, (spec.train_data.sha256, spec.test_data.sha256))
     with publishing(paths):
-        if proven_success(paths, spec.config_sha256) is not None:
+        if proven_success(paths, spec.config_sha256, paths.attempt_numbers()) is not None:
             return None
         record = AttemptRecord(
             attempt=claim_attempt(paths),

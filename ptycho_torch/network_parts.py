@@ -4,11 +4,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def glorot_(network: nn.Module) -> None:
-    """Draw every convolution's weights by Glorot's uniform rule and zero its bias, in place."""
-    for module in network.modules():
+def glorot_(layers: nn.Module, gain: float = 1.0) -> None:
+    """Draw every convolution's weights by Glorot's uniform rule times a gain, and zero its bias, in place."""
+    for module in layers.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.xavier_uniform_(module.weight)
+            nn.init.xavier_uniform_(module.weight, gain)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 

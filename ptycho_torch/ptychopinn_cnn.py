@@ -18,6 +18,10 @@ BOTTLENECK_PX = 8
 NARROWEST = {32: 64, 64: 32, 128: 16, 256: 8}
 """Channels of the first stage, by patch size, at scale 1; each next stage has twice as many, 128 at the bottleneck."""
 
+RELU_GAIN = nn.init.calculate_gain("relu")
+"""Makes up for the half of the mean square that a ReLU takes. Without it, a 128th of the input is left after the fourteen layers
+of a network on 128 × 128 pixels, and hundreds of steps change nothing."""
+
 
 def stage_widths(patch_size_px: int, scale: int) -> tuple[int, ...]:
     """Channels of each encoder stage, from the pattern to the 8×8 bottleneck."""
@@ -90,6 +94,8 @@ class PtychoPINN(nn.Module):
         self.amplitude = Decoder(widths, group_size)
         self.phase = Decoder(widths, group_size)
         glorot_(self)
+        for layers in (self.encoder, self.amplitude.stages, self.phase.stages):
+            glorot_(layers, RELU_GAIN)
         with torch.no_grad():
             for decoder in (self.amplitude, self.phase):
                 decoder.center_head.weight.mul_(head_gain)

@@ -182,7 +182,7 @@ def test_checkpoints_of_earlier_attempts_are_found_newest_first_and_removed(path
 def test_a_success_is_published_proven_and_not_repeated(study: TinyStudy) -> None:
     ended = attempt_job(str(study.paths.root), study.ids[0])
     assert ended is not None
-    assert proven_success(study.job(), ended.config_sha256) == ended
+    assert proven_success(study.job(), ended.config_sha256, study.job().attempt_numbers()) == ended
     assert attempt_job(str(study.paths.root), study.ids[0]) is None
     assert study.job().attempt_numbers() == [1]
 
@@ -213,7 +213,7 @@ def test_and_leaves_alone_what_the_newer_has_published(study: TinyStudy, monkeyp
     superseded(study, monkeypatch, newer_ends=True)
     first, second = end_of(study.job(), 1), end_of(study.job(), 2)
     assert (first.state, second.state) == ("interrupted", "succeeded")
-    assert proven_success(study.job(), second.config_sha256) == second
+    assert proven_success(study.job(), second.config_sha256, study.job().attempt_numbers()) == second
 
 
 @pytest.mark.parametrize(("error", "type_"), [(ValueError("no such luck"), "ValueError"), (MemoryError(), "MemoryError")])

@@ -48,6 +48,12 @@ def test_other_objects_stand_beside_the_gradient_at_two_doses(scripts: dict[str,
     assert all(FIGURES.match(line[3]) for line in lines)
 
 
+def test_a_wrong_probe_stands_beside_the_right_one_and_the_gradient(scripts: dict[str, Any]) -> None:
+    lines = lines_of(PAGE, "probes")
+    assert [line[0] for line in lines] == list(scripts["PROBES"].values())
+    assert all(FIGURES.match(line[3]) for line in lines)
+
+
 def test_the_canvas_network_is_tabled_for_dense_and_sparse() -> None:
     assert [line[1:3] for line in lines_of(PAGE, "canvas")] == [["1000", "dense"], ["1000", "sparse"]]
 
@@ -59,7 +65,7 @@ def test_ptychopinn_has_not_collapsed_in_any_of_five_seeds() -> None:
     assert "flat" not in alone
 
 
-@pytest.mark.parametrize("table", ["ablation", "objects", "canvas", "others"])
+@pytest.mark.parametrize("table", ["ablation", "objects", "probes", "canvas", "others"])
 def test_every_line_has_the_network_alone_beside_refined(table: str) -> None:
     for line in lines_of(PAGE, table):
         alone, refined = line[4:]
