@@ -119,6 +119,20 @@ def test_jobs_that_a_warning_reaches_between_steps_save_in_time(ready: SlurmStud
     assert {ready.submission(2)["reasons"][job_id] for job_id in DOSE_IDS} == {"interrupted: again, from its checkpoint"}
 
 
+def test_a_cancel_ends_the_study_and_a_submit_takes_it_up(ready: SlurmStudy, slurm: Slurm) -> None:
+    long = ("--set", "training.epochs=100")
+    ready.good(ready.submit(*ONE, *long, trainer="idle_trainer", IDLE_STEP_S=1))
+    ready.wait_for_attempt(1)
+    ready.good(ready.place.run("cancel", "--study-dir", ready.place.study))
+    slurm.wait_idle()
+    job = ready.collected()
+    assert (job["state"], ready.record(1)["stopped_by"]) == ("cancelled", "a cancel")
+    assert "nothing to cancel" in ready.place.run("cancel", "--study-dir", ready.place.study).out
+    ready.good(ready.submit(*ONE, *long, trainer="idle_trainer"))
+    ready.wait_for("succeeded")
+    assert ready.job()["scheduler"]["attempts"] == 2
+
+
 def test_check_has_slurms_own_word_on_the_start_and_leaves_no_job(study: SlurmStudy, slurm: Slurm) -> None:
     def checked(*arguments: str) -> tuple[int, list[dict[str, str]]]:
         answer = study.place.run("check", "--study", SMOKE, "--profile", "test_cluster", "--json", *arguments)

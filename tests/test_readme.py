@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +55,12 @@ def test_the_commands_for_your_own_files_on_small_ones(place: Workplace) -> None
     assert len(own) == 3
     for command in own:
         run(place, f"{command} {next((flags for name, flags in SMALLER.items() if name in command), '')}")
+
+
+def test_what_make_demo_types_trains(place: Workplace) -> None:
+    lines = subprocess.run(["make", "--dry-run", "demo"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    command = lines.splitlines()[-1].replace(".venv/bin/python", "python")
+    run(place, f"{command} --set scan.positions=64 --dose 1e5 --view baseline {SHORTER}")
 
 
 def test_the_python_lines(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,9 +58,10 @@ def test_the_canvas_network_is_tabled_for_dense_and_sparse() -> None:
     assert [line[1:3] for line in lines_of(PAGE, "canvas")] == [["1000", "dense"], ["1000", "sparse"]]
 
 
-def test_ptychopinn_has_not_collapsed_in_any_of_five_seeds() -> None:
+@pytest.mark.parametrize("patch_size_px", [64, 128])
+def test_ptychopinn_has_not_collapsed_in_any_of_five_seeds(patch_size_px: int) -> None:
     lines = {line[0]: line for line in lines_of(PAGE, "others")}
-    alone = lines["ptychopinn, N = 64"][4]
+    alone = lines[f"ptychopinn, N = {patch_size_px}"][4]
     assert "[" in alone  # the range of several seeds
     assert "flat" not in alone
 
