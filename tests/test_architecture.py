@@ -139,7 +139,7 @@ FLOORS = {
         ["npz_contract"],
         ["reconstruction_file"],
         ["npz_archive", "config", "fourier_ring"],
-        ["alignment", "training_config"],
+        ["alignment", "training_config", "scan_geometry"],
         ["strict_model"],
         ["atomic_files", "adamw", "errors"],
     ],
