@@ -1,54 +1,45 @@
 """A measured scan in another format, brought into DATA-001: what the `ingest` verb does.
 
-The source is an NPZ file, or one inside bzip2, in the layout of `tike`: `data` (n, N, N) photon counts, `probe` (N, N) complex
-and `scan` (n, 2) positions [px], rows first; further leading axes of length 1 are dropped. What the file does not say (where the
-zero frequency lies, intensity or amplitude) is found from the patterns, or refused with the option that settles it.
+A reader of `foreign_scans` says what the file holds; here it is made one thing: counts with the zero frequency at the centre, one
+probe mode, positions in pixels. Patterns are read twice, block by block, and cropped and binned before they are kept. What the
+file does not say is found from the patterns, or refused with the option that settles it.
 
-No object comes with a measured scan. The intensity scale is s = √(photons per frame / Σ|P|²): with |O| = 1 the mean of
-Σ diffraction² is then Σ|P O|² in the unitary convention of `physics`, and the probe keeps its own units.
+No object comes with a measured scan but a reconstruction, which is no truth. The intensity scale is
+s = √(photons per frame / Σ|P|²): with |O| = 1 the mean of Σ diffraction² is then Σ|P O|² in the unitary convention of `physics`, and
+the probe keeps its own units.
 """
 
-import bz2
-import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ptycho_torch.atomic_files import sha256_file
 from ptycho_torch.errors import DataContractError
-from ptycho_torch.npz_archive import AnyArray, read_arrays
+from ptycho_torch.foreign_scans.detector_window import Counts, DetectorWindow, cut_counts
+from ptycho_torch.foreign_scans.foreign_scan import Corner, ForeignScan, Quantity
+from ptycho_torch.foreign_scans.ingest_options import IngestOptions
+from ptycho_torch.foreign_scans.merged_geometry import geometry_in_window, merge_geometry
+from ptycho_torch.foreign_scans.named_arrays import split_place
+from ptycho_torch.foreign_scans.paired_positions import check_steps, metres_to_pixels, pair_positions
+from ptycho_torch.foreign_scans.pattern_sources import SelectedPatterns, check_pattern_shape
+from ptycho_torch.foreign_scans.pattern_survey import beam_center, dc_at_center, decide_dc, decide_quantity, survey_patterns
+from ptycho_torch.foreign_scans.probe_window import Probe, cut_probe, far_field_center, one_mode
+from ptycho_torch.foreign_scans.recognition import read_foreign_scan
 from ptycho_torch.npz_contract import PtychoDataset, write_dataset
-from ptycho_torch.strict_model import PatchSize, Strict
+from ptycho_torch.scan_geometry import ScanGeometry
 
 __all__ = ["IngestOptions", "IngestReport", "ingest"]
 
 OBJECT_MARGIN_PX = 2.0
 """Free object pixels kept above and left of the outermost patches."""
-_KEYS = {"data": 3, "probe": 2, "scan": 2}
-# A clear beam holds far more than this many times as much power about the zero frequency as about the opposite corner.
-_CLEAR_RATIO = 4.0
-# Squares of float32 square roots of counts come back within this of whole numbers, up to 40,000 counts in a pixel.
-_ROOT_TOLERANCE = 0.01
-_KIND_WORDS = {"fiu": "real", "c": "complex"}
+_FAR_OFF = 1 / 16
+"""Of a pattern's side: the object may move the beam's centroid by so much, and by more only where something is shifted."""
+_WORTH_A_WORD_PX = 2.0
 
-Counts = npt.NDArray[np.float32]
 Position = npt.NDArray[np.float64]
-
-
-class IngestOptions(Strict):
-    """What the user says of a scan; `auto` is found from the patterns."""
-
-    patch_size_px: PatchSize | None = None
-    """Side that patterns are cropped to, about the beam's centre [px]; null keeps them as measured."""
-    dc: Literal["auto", "corner", "center"] = "auto"
-    """Where the zero frequency lies in the source's patterns."""
-    quantity: Literal["auto", "intensity", "amplitude"] = "auto"
-    """What the source's patterns hold."""
-    positions_unit: Literal["px"] = "px"
-    """Unit of the source's positions: pixels of the source's own patterns in real space."""
+Image = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -68,12 +59,22 @@ class IngestReport:
 
 
 @dataclass(frozen=True, eq=False)
-class _Scan:
-    """A measured scan: counts (n, N, N) with the zero frequency at the centre, probe (N, N), positions (n, 2) [px]."""
+class _Work:
+    """One call of `ingest`: whose file, by which options, and what is said of it on the way."""
 
-    counts: Counts
-    probe: npt.NDArray[np.complex64]
-    positions_yx: Position
+    source: Path
+    options: IngestOptions
+    found: list[str] = field(default_factory=list)
+    assumed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class _Light:
+    """What is common to all patterns: their mean (H, W) with the zero frequency at the centre, what they hold, and where."""
+
+    mean: Image
+    quantity: Quantity
+    dc: Corner
 
 
 def ingest(source: Path, target: Path, *, options: IngestOptions) -> IngestReport:
@@ -82,7 +83,7 @@ def ingest(source: Path, target: Path, *, options: IngestOptions) -> IngestRepor
     Parameters
     ----------
     source
-        An NPZ file, or one inside bzip2, in the layout of `tike`.
+        A file of one of the formats of `foreign_scans`, or `FILE:KEY`, an array of patterns, where the format is `arrays`.
     target
         The DATA-001 file to write, as a whole.
     options
@@ -91,206 +92,205 @@ def ingest(source: Path, target: Path, *, options: IngestOptions) -> IngestRepor
     Raises
     ------
     DataContractError
-        The source is damaged, lacks a key, or cannot be told apart; nothing is written.
+        The source is damaged, lacks something, or cannot be told apart; nothing is written.
     """
-    found: list[str] = []
-    assumed = ["positions are pixels, rows first", "one coherent probe mode, |object| about 1"]
-    scan = _read_scan(source, options, found, assumed)
-    if options.patch_size_px is not None:
-        scan = _crop(scan, options.patch_size_px, source, found)
-    photons_per_frame = float(scan.counts.sum(axis=(1, 2), dtype=np.float64).mean())
-    report = IngestReport(found, assumed, len(scan.counts), scan.counts.shape[-1], photons_per_frame)
-    write_dataset(target, _dataset(scan, source, report))
-    return report
+    path = split_place(str(source))[0]
+    work = _Work(path, options)
+    scan = read_foreign_scan(source, options)
+    work.found.extend(scan.found)
+    work.assumed.extend([*scan.assumed, "one coherent probe mode, |object| about 1"])
+    n_positions = len(scan.positions.yx) if scan.positions is not None else None
+    check_pattern_shape(scan.patterns, scan.patterns_name, n_positions, path)
+    _check_square(scan, work)
+    dataset = _dataset(scan, work)
+    write_dataset(target, dataset)
+    photons_per_frame = float(dataset.metadata["photons_per_frame"])
+    return IngestReport(work.found, work.assumed, len(dataset.diffraction), dataset.patch_size_px, photons_per_frame)
 
 
-def _read_scan(source: Path, options: IngestOptions, found: list[str], assumed: list[str]) -> _Scan:
-    arrays = read_arrays(source, _KEYS, content=_decompressed(source))
-    missing = [f"`{key}`" for key in _KEYS if key not in arrays]
-    if missing:
+def _check_square(scan: ForeignScan, work: _Work) -> None:
+    """Without a crop, patterns must be squares that bins divide into an even number of pixels."""
+    shape, bin_px = scan.patterns.shape, work.options.bin_px
+    if work.options.patch_size_px is None and (shape[1] != shape[2] or shape[1] % (2 * bin_px)):
         raise DataContractError(
-            f"{source}: missing key {', '.join(missing)}; needed are `data`, `probe` and `scan`.",
-            hint="Only the layout of tike is known so far.",
+            f"{work.source}: `{scan.patterns_name}` has shape {shape}; allowed is (n, N, N), n at least 1 and N a multiple of "
+            f"{2 * bin_px}.",
+            hint="Crop about the beam with --patch-size-px.",
         )
-    data, probe, positions = (_squeezed(arrays[key], key, source) for key in _KEYS)
-    _check_scan(data, probe, positions, source)
-    found.append(f"{len(data)} patterns of {data.shape[-1]} x {data.shape[-1]} px")
-    counts = _as_counts(data, _quantity(data, options, source, found, assumed))
-    return _Scan(
-        counts=_dc_at_center(counts, _dc(counts, options, source, found)),
-        probe=probe.astype(np.complex64),
-        positions_yx=positions.astype(np.float64),
+
+
+def _dataset(scan: ForeignScan, work: _Work) -> PtychoDataset:
+    pairing = pair_positions(scan, work.source)
+    work.found.extend(pairing.found)
+    patterns = SelectedPatterns(scan.patterns, pairing.rows)
+    survey = survey_patterns(patterns, scan.patterns_name, scan.bad_pixels, work.source)
+    height, width = patterns.shape[1:]
+    work.found.append(f"{survey.n_patterns} patterns of {height} x {width} px")
+    measured, notes = merge_geometry(scan.geometry, work.options.geometry, (height, width), work.source)
+    work.assumed.extend(notes)
+    told = work.options.quantity
+    quantity, words, is_assumed = decide_quantity(
+        survey, scan.patterns_name, None if told == "auto" else told, scan.quantity, work.source
     )
+    (work.assumed if is_assumed else work.found).append(words)
+    dc, words = decide_dc(
+        survey.mean_counts(quantity), None if work.options.dc == "auto" else work.options.dc, scan.dc, work.source
+    )
+    work.found.append(words)
+    light = _Light(dc_at_center(survey.mean_counts(quantity), dc), quantity, dc)
+    window = _window(light, work)
+    geometry = geometry_in_window(measured, (height, width), window)
+    yx = _pixels(scan, pairing.yx, geometry, window, (height, width), work)
+    probe = _probe(scan, light, window, work)
+    object_hw = _object(scan, window, (height, width), work)
+    n_bad = int(dc_at_center(survey.bad_pixels, dc)[window.slices].sum())
+    if survey.n_marked:
+        work.found.append(f"{survey.n_marked} pixels hold the largest number of {patterns.dtype} in every pattern: taken for bad")
+    if n_bad:
+        work.assumed.append(f"{n_bad} bad pixels ({n_bad / window.side_px**2:.2%}) hold the mean of their good neighbours")
+    counts, kept = cut_counts(patterns, survey, quantity, dc, window)
+    if window.side_px < max(height, width):
+        work.found.append(f"{window.side_px} px about the beam's centre keep {kept:.2%} of the photons")
+    _report_empty(counts, work)
+    built = _assemble(counts, probe, yx, object_hw, work)
+    metadata = built.metadata | (geometry.as_metadata() if geometry != ScanGeometry() else {}) | _other_files(scan)
+    return replace(built, scan_index=pairing.scan_index, metadata=metadata)
 
 
-def _decompressed(source: Path) -> IO[bytes] | None:
-    if source.suffix != ".bz2" or not source.is_file():
+def _window(light: _Light, work: _Work) -> DetectorWindow:
+    """The whole pattern, or a square about the beam's centre."""
+    height, width = light.mean.shape
+    bin_px, wanted_px = work.options.bin_px, work.options.patch_size_px
+    if wanted_px is None:
+        return DetectorWindow(0, 0, height, bin_px)
+    side = wanted_px * bin_px
+    row, column = (round(part) for part in beam_center(light.mean))
+    is_whole = side == height == width and max(abs(row - height // 2), abs(column - width // 2)) <= _FAR_OFF * side
+    top, left = (0, 0) if is_whole else (row - side // 2, column - side // 2)
+    if min(top, left) < 0 or top + side > height or left + side > width:
+        size = f"{height} px" if height == width else f"{height} x {width} px"
+        raise DataContractError(
+            f"{work.source}: {side} px about the beam's centre ({row}, {column}) leave the patterns of {size}.",
+            hint="Choose a smaller --patch-size-px, or smaller bins.",
+        )
+    work.found.append(f"the beam's centre is ({row}, {column})")
+    return DetectorWindow(top, left, side, bin_px)
+
+
+def _pixels(
+    scan: ForeignScan, yx: Position, geometry: ScanGeometry, window: DetectorWindow, shape: tuple[int, int], work: _Work
+) -> Position:
+    """Positions in the pixels that the object has after the crop; lengths stay."""
+    side = window.patch_size_px
+    is_metres = scan.positions is not None and scan.positions.unit == "m"
+    yx = metres_to_pixels(yx, geometry.pixel_size_m(side), work.source) if is_metres else yx * (window.side_px / np.array(shape))
+    word = check_steps(yx, side, work.source)
+    if word is not None:
+        work.assumed.append(word)
+    pixel_m = geometry.pixel_size_m(side)
+    if pixel_m is not None:
+        work.found.append(f"a pixel of the object is {pixel_m * 1e9:.5g} nm")
+    return yx
+
+
+def _probe(scan: ForeignScan, light: _Light, window: DetectorWindow, work: _Work) -> Probe:
+    if scan.probe is None:
+        raise DataContractError(
+            f"{work.source}: {scan.format} without a probe, which training needs.",
+            hint="Name one with --probe FILE[:KEY], as large as a pattern.",
+        )
+    probe, words = one_mode(scan.probe, work.options.probe_mode, work.source)
+    if words is not None:
+        work.assumed.append(words)
+    size_px = window.patch_size_px
+    if probe.shape == light.mean.shape:
+        probe, kept = cut_probe(probe, _probe_window(probe, light, window, work), work.source)
+        if window.bin_px > 1:
+            work.found.append(f"{kept:.2%} of the probe's power lies in the patch of {size_px} px that bins leave")
+    elif probe.shape == (size_px, size_px):
+        work.assumed.append(f"the probe of {size_px} px is already that of the cropped and binned patterns")
+    else:
+        raise DataContractError(
+            f"{work.source}: `probe` has shape {probe.shape}; allowed is that of a pattern, {light.mean.shape}.",
+            hint="Crop or complete it in the source file.",
+        )
+    return probe
+
+
+def _probe_window(probe: Probe, light: _Light, window: DetectorWindow, work: _Work) -> DetectorWindow:
+    """The window of the probe's own far field: that of the patterns, unless those are shifted against it."""
+    off = np.array(beam_center(light.mean)) - np.array(far_field_center(probe))
+    where = f"the beam lies ({off[0]:+.1f}, {off[1]:+.1f}) px from where the probe's far field has it"
+    if np.abs(off).max() <= _FAR_OFF * len(light.mean):
+        if np.abs(off).max() > _WORTH_A_WORD_PX:
+            work.assumed.append(f"{where}: taken for the object's doing")
+        return window
+    rows, columns = (round(part) for part in off)
+    own = replace(window, top=window.top - rows, left=window.left - columns)
+    height, width = light.mean.shape
+    if min(own.top, own.left) >= 0 and own.top + own.side_px <= height and own.left + own.side_px <= width:
+        work.found.append(f"{where}: each is cropped about its own centre")
+        return own
+    if work.options.dc == "auto":
+        raise DataContractError(
+            f"{work.source}: {where}: the patterns are shifted, or the probe is.",
+            hint="Crop about the beam with --patch-size-px, or take the patterns as they are with --dc center or --dc corner.",
+        )
+    work.assumed.append(f"{where}: taken as it is")
+    return window
+
+
+def _object(scan: ForeignScan, window: DetectorWindow, shape: tuple[int, int], work: _Work) -> npt.NDArray[np.complex64] | None:
+    if not work.options.keep_object:
+        if scan.object_hw is not None:
+            work.found.append("its object is left out, for a reconstruction is no truth (--keep-object keeps it)")
         return None
-    try:
-        return io.BytesIO(bz2.decompress(source.read_bytes()))
-    except (OSError, ValueError) as error:
-        raise DataContractError(f"{source}: not a whole bzip2 file: {error}.", hint="Copy it again.") from error
-
-
-def _squeezed(array: AnyArray, key: str, source: Path) -> AnyArray:
-    """The array without leading axes of length 1, down to the axes its key has."""
-    while array.ndim > _KEYS[key] and array.shape[0] == 1:
-        array = array[0]
-    if key == "probe" and array.ndim > 2:
+    if scan.object_hw is None or scan.positions is None or scan.positions.unit != "px" or work.options.positions is not None:
         raise DataContractError(
-            f"{source}: `probe` has shape {array.shape}, more than one mode; allowed is a single coherent mode.",
-            hint="Keep the strongest mode, or reconstruct with one.",
+            f"{work.source}: {scan.format} without an object on which its positions count, so none can be kept.",
+            hint="Leave --keep-object out.",
         )
-    if array.ndim != _KEYS[key]:
-        raise _wrong_shape(source, key, array, f"an array of {_KEYS[key]} axes besides leading ones of length 1: one scan")
-    return array
-
-
-def _check_scan(data: AnyArray, probe: AnyArray, positions: AnyArray, source: Path) -> None:
-    n_patterns, height, width = data.shape
-    if n_patterns == 0 or height != width or height == 0 or height % 2:
-        raise _wrong_shape(source, "data", data, "(n, N, N), n at least 1 and N even")
-    if probe.shape != (height, width):
-        raise _wrong_shape(source, "probe", probe, f"that of a pattern, {(height, width)}")
-    if positions.shape != (n_patterns, 2):
-        raise _wrong_shape(source, "scan", positions, f"{(n_patterns, 2)}, a row a pattern")
-    _check_numbers("data", data, "fiu", source)
-    _check_numbers("probe", probe, "c", source)
-    _check_numbers("scan", positions, "fiu", source)
-    if data.min() < 0 or data.max() == 0:
+    if shape != (window.side_px, window.side_px):
         raise DataContractError(
-            f"{source}: `data` reaches from {data.min():g} to {data.max():g}; allowed are photons, at least 0 and not all 0.",
-            hint="Was a background subtracted?",
+            f"{work.source}: a crop from {shape[0]} to {window.side_px} px changes the object's pixels, so it cannot be kept.",
+            hint="Leave --keep-object out, or --patch-size-px.",
         )
-    if not probe.any():
-        raise DataContractError(f"{source}: `probe` is zero everywhere.", hint="Give a first guess of the probe.")
+    work.assumed.append("its object is kept as objectGuess: results are scored against it as if it were the truth")
+    return scan.object_hw
 
 
-def _wrong_shape(source: Path, key: str, array: AnyArray, allowed: str) -> DataContractError:
-    return DataContractError(
-        f"{source}: `{key}` has shape {array.shape}; allowed is {allowed}.", hint="Crop or complete it in the source file."
-    )
+def _report_empty(counts: Counts, work: _Work) -> None:
+    n_empty = int((counts.sum(axis=(1, 2)) == 0).sum())
+    if n_empty:
+        work.found.append(f"{n_empty} patterns hold no photon: was the shutter closed, or a linked file missing?")
 
 
-def _check_numbers(key: str, array: AnyArray, kinds: str, source: Path) -> None:
-    if array.dtype.kind not in kinds:
-        raise DataContractError(
-            f"{source}: `{key}` has dtype {array.dtype}; allowed are {_KIND_WORDS[kinds]} numbers.", hint="Convert it first."
-        )
-    if not np.isfinite(array).all():
-        raise DataContractError(
-            f"{source}: `{key}` holds NaN or infinity; allowed are finite numbers.", hint="Mask or repair them first."
-        )
-
-
-def _quantity(data: AnyArray, options: IngestOptions, source: Path, found: list[str], assumed: list[str]) -> str:
-    if options.quantity != "auto":
-        assumed.append(f"`data` is {options.quantity} (as the option says), in photons")
-        return options.quantity
-    if _all_frames_whole(data, power=1):
-        found.append("`data` is intensity: photon counts, whole numbers throughout")
-        return "intensity"
-    if _all_frames_whole(data, power=2):
-        found.append("`data` is amplitude: its squares are whole numbers throughout")
-        return "amplitude"
-    raise DataContractError(
-        f"{source}: neither `data` nor its squares are whole numbers, so intensity and amplitude cannot be told apart.",
-        hint="Say which with --quantity intensity or --quantity amplitude.",
-    )
-
-
-def _all_frames_whole(data: AnyArray, power: int) -> bool:
-    tolerance = 0.0 if power == 1 else _ROOT_TOLERANCE
-    frames = (frame.astype(np.float64) ** power for frame in data)
-    return all(bool((np.abs(frame - np.rint(frame)) <= tolerance).all()) for frame in frames)
-
-
-def _as_counts(data: AnyArray, quantity: str) -> Counts:
-    counts: Counts = data.astype(np.float32)
-    return np.square(counts, out=counts) if quantity == "amplitude" else counts
-
-
-def _dc(counts: Counts, options: IngestOptions, source: Path, found: list[str]) -> str:
-    """Where the zero frequency lies: the mean pattern has its power about the centre, or about the four corners."""
-    if options.dc != "auto":
-        return options.dc
-    mean = counts.mean(axis=0, dtype=np.float64)
-    center, corner = _central_power(mean), _central_power(np.fft.fftshift(mean))
-    if max(center, corner) < _CLEAR_RATIO * min(center, corner):
-        raise DataContractError(
-            f"{source}: {center / mean.sum():.0%} of the power lies in the centre of the patterns and {corner / mean.sum():.0%} "
-            "about their corners, so the zero frequency cannot be placed.",
-            hint="Say where it is with --dc corner or --dc center.",
-        )
-    place, share = ("center", center) if center > corner else ("corner", corner)
-    found.append(f"the zero frequency is at the {place}: {share / mean.sum():.1%} of the power lies about it")
-    return place
-
-
-def _central_power(pattern: npt.NDArray[np.float64]) -> float:
-    """The power in the central half of each side."""
-    quarter = pattern.shape[-1] // 4
-    return float(pattern[quarter:-quarter, quarter:-quarter].sum())
-
-
-def _dc_at_center(counts: Counts, dc: str) -> Counts:
-    return np.fft.fftshift(counts, axes=(1, 2)) if dc == "corner" else counts
-
-
-def _beam_center(counts: Counts) -> tuple[int, int]:
-    """The centroid (row, column) of the mean pattern above its median, to the nearest pixel."""
-    mean = counts.mean(axis=0, dtype=np.float64)
-    beam = np.clip(mean - np.median(mean), 0, None)
-    beam = beam if beam.any() else mean
-    indices = np.arange(len(beam))
-    row = float(beam.sum(axis=1) @ indices / beam.sum())
-    column = float(beam.sum(axis=0) @ indices / beam.sum())
-    return round(row), round(column)
-
-
-def _crop(scan: _Scan, patch_size_px: int, source: Path, found: list[str]) -> _Scan:
-    """Keep the frequencies about the beam: the window of a patch stays as wide, its pixels grow, positions in pixels shrink."""
-    measured_px = scan.counts.shape[-1]
-    row, column = _beam_center(scan.counts)
-    top, left = row - patch_size_px // 2, column - patch_size_px // 2
-    if min(top, left) < 0 or max(top, left) + patch_size_px > measured_px:
-        raise DataContractError(
-            f"{source}: {patch_size_px} px about the beam's centre ({row}, {column}) leave the patterns of {measured_px} px.",
-            hint="Choose a smaller patch_size_px.",
-        )
-    window = (..., slice(top, top + patch_size_px), slice(left, left + patch_size_px))
-    kept = float(scan.counts[window].sum(dtype=np.float64) / scan.counts.sum(dtype=np.float64))
-    found.append(f"the beam's centre is ({row}, {column}); {patch_size_px} px about it keep {kept:.2%} of the photons")
-    return _Scan(
-        counts=scan.counts[window],
-        probe=_crop_far_field(scan.probe, window),
-        positions_yx=scan.positions_yx * (patch_size_px / measured_px),
-    )
-
-
-def _crop_far_field(probe: npt.NDArray[np.complex64], window: tuple[Any, ...]) -> npt.NDArray[np.complex64]:
-    """The probe as seen through a window of its centred far field: on fewer, larger pixels; unitary but for what is cut."""
-    far_field = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(probe), norm="ortho"))[window]
-    return np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(far_field), norm="ortho")).astype(np.complex64)
-
-
-def _dataset(scan: _Scan, source: Path, report: IngestReport) -> PtychoDataset:
-    offset_yx = scan.counts.shape[-1] / 2 + OBJECT_MARGIN_PX - scan.positions_yx.min(axis=0)
-    scale = float(np.sqrt(report.photons_per_frame / np.sum(np.abs(scan.probe.astype(np.complex128)) ** 2)))
+def _assemble(
+    counts: Counts, probe: Probe, yx: Position, object_hw: npt.NDArray[np.complex64] | None, work: _Work
+) -> PtychoDataset:
+    photons_per_frame = float(counts.sum(axis=(1, 2), dtype=np.float64).mean())
+    probe_guess = probe.astype(np.complex64)
+    scale = float(np.sqrt(photons_per_frame / np.sum(np.abs(probe_guess.astype(np.complex128)) ** 2)))
+    offset_yx = np.zeros(2) if object_hw is not None else counts.shape[-1] / 2 + OBJECT_MARGIN_PX - yx.min(axis=0)
+    np.sqrt(counts, out=counts)
+    np.divide(counts, scale, out=counts)
     return PtychoDataset(
-        diffraction=(np.sqrt(scan.counts) / scale).astype(np.float32, copy=False),
+        diffraction=counts,
         intensity_scale=scale,
-        probe_guess=scan.probe,
-        object_guess=None,
-        ycoords=scan.positions_yx[:, 0] + offset_yx[0],
-        xcoords=scan.positions_yx[:, 1] + offset_yx[1],
-        scan_index=np.arange(report.n_patterns, dtype=np.int64),
+        probe_guess=probe_guess,
+        object_guess=object_hw,
+        ycoords=yx[:, 0] + offset_yx[0],
+        xcoords=yx[:, 1] + offset_yx[1],
         metadata={
-            "source": source.name,
-            "source_sha256": sha256_file(source),
+            "source": work.source.name,
+            "source_sha256": sha256_file(work.source),
             "position_offset_yx_px": offset_yx.tolist(),
-            "photons_per_frame": report.photons_per_frame,
-            "found": report.found,
-            "assumed": report.assumed,
+            "photons_per_frame": photons_per_frame,
+            "found": work.found,
+            "assumed": work.assumed,
         },
     )
+
+
+def _other_files(scan: ForeignScan) -> dict[str, dict[str, str]]:
+    return {"other_sources": {path.name: sha256_file(path) for path in scan.other_files}} if scan.other_files else {}

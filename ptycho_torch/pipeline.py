@@ -30,6 +30,7 @@ from ptycho_torch.precision import precision_on
 from ptycho_torch.reconstruction import reconstruct
 from ptycho_torch.reconstruction_file import RECONSTRUCTION_NAME
 from ptycho_torch.reconstruction_jobs import HalfFiles, evaluate_job, solve_job
+from ptycho_torch.scan_geometry import ScanGeometry
 from ptycho_torch.simulation import current_dataset, make_dataset
 from ptycho_torch.tensorboard_events import FOLDER_NAME, reporting_to
 from ptycho_torch.trainer import Interrupted, Report, Surroundings, TrainingOutcome, train
@@ -40,6 +41,7 @@ __all__ = [
     "HalfFiles",
     "IngestOptions",
     "Interrupted",
+    "ScanGeometry",
     "TrainingFiles",
     "clear_legacy_dict",
     "evaluate_job",
