@@ -5,8 +5,8 @@ probe mode, positions in pixels. Patterns are read twice, block by block, and cr
 file does not say is found from the patterns, or refused with the option that settles it.
 
 No object comes with a measured scan but a reconstruction, which is no truth. The intensity scale is
-s = √(photons per frame / Σ|P|²): with |O| = 1 the mean of Σ diffraction² is then Σ|P O|² in the unitary convention of `physics`, and
-the probe keeps its own units.
+s = √(photons per frame / Σ|P|²): with |O| = 1 the mean of Σ diffraction² is then Σ|P O|² in the unitary convention of `physics`,
+and the probe keeps its own units.
 """
 
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,7 @@
 """PtychoPINN's NPZ: `diff3d`, `xcoords`, `ycoords`, `probeGuess`, `objectGuess`.
 
-As ptychodus' `save_ptychopinn_training_data` writes it, `diff3d` (n, H, W) is intensity, `probeGuess` (modes, H, W), and positions
-count from the centre of the object's first pixel, half a pixel below DATA-001.
+As ptychodus' `save_ptychopinn_training_data` writes it, `diff3d` (n, H, W) is intensity, `probeGuess` (modes, H, W), and
+positions count from the centre of the object's first pixel, half a pixel below DATA-001.
 """
 
 from pathlib import Path
