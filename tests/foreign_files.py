@@ -50,7 +50,7 @@ def known_scan(n_patterns: int = N_PATTERNS) -> KnownScan:
     return KnownScan(counts, probe.astype(np.complex64), object_hw.astype(np.complex64), yx)
 
 
-def write_training(path: Path, scan: KnownScan, **changed: Any) -> Path:
+def write_training(path: Path, scan: KnownScan, /, **changed: Any) -> Path:
     """ptychodus' `save_training_data`; `changed` replaces datasets, None leaves one out."""
     datasets: dict[str, Any] = {
         "patterns": scan.counts,
@@ -94,7 +94,7 @@ def write_product(path: Path, scan: KnownScan, *, order: AnyArray | None = None,
     return path
 
 
-def write_ptychopinn(path: Path, scan: KnownScan, **changed: Any) -> Path:
+def write_ptychopinn(path: Path, scan: KnownScan, /, **changed: Any) -> Path:
     """ptychodus' `save_ptychopinn_training_data`."""
     x, y = scan.yx[:, 1] - 0.5, scan.yx[:, 0] - 0.5
     arrays: dict[str, Any] = {
@@ -112,7 +112,7 @@ def write_ptychopinn(path: Path, scan: KnownScan, **changed: Any) -> Path:
     return path
 
 
-def write_cxi(path: Path, scan: KnownScan, **changed: Any) -> Path:
+def write_cxi(path: Path, scan: KnownScan, /, **changed: Any) -> Path:
     """CXI as cdtools writes it: joule, metres, basis vectors, soft links; `changed` by the last part of a path."""
     detector, source = "entry_1/instrument_1/detector_1", "entry_1/instrument_1/source_1"
     side = GEOMETRY.detector_pixel_size_m or 0.0
@@ -141,7 +141,7 @@ def write_cxi(path: Path, scan: KnownScan, **changed: Any) -> Path:
     return path
 
 
-def write_tike(path: Path, scan: KnownScan, **changed: Any) -> Path:
+def write_tike(path: Path, scan: KnownScan, /, **changed: Any) -> Path:
     """tike's NPZ: zero frequency at the corner, positions about their middle."""
     arrays: dict[str, Any] = {
         "data": np.fft.ifftshift(scan.counts, axes=(1, 2))[np.newaxis],
@@ -152,7 +152,7 @@ def write_tike(path: Path, scan: KnownScan, **changed: Any) -> Path:
     return path
 
 
-def write_ptyd(path: Path, scan: KnownScan, **changed: Any) -> Path:
+def write_ptyd(path: Path, scan: KnownScan, /, **changed: Any) -> Path:
     """ptypy's .ptyd in two chunks; its probe is a file of its own."""
     meta: dict[str, Any] = {
         "energy": (GEOMETRY.photon_energy_eV or 0.0) / 1e3,

@@ -226,4 +226,4 @@ def test_the_rows_of_ptychodus_patterns_are_rows_of_its_object(tmp_path: Path) -
     expected = np.abs(np.fft.fftshift(np.fft.fft2(dataset.probe_guess * patches, norm="ortho"), axes=(1, 2))) ** 2
     factor = dataset.counts().sum() / expected.sum()
     assert np.corrcoef(dataset.counts().ravel(), (factor * expected).ravel())[0, 1] > 0.999
-    assert S == len(dataset.object_guess)
+    assert len(dataset.object_guess) == S
