@@ -281,6 +281,7 @@ def test_positions_that_are_too_few(tmp_path: Path, kind: str) -> None:
 def test_what_is_missing_is_named_with_the_flag_that_gives_it(tmp_path: Path) -> None:
     refuse(write(tmp_path, "cxi", translation=None), "CXI without positions.*--positions")
     refuse(write(tmp_path, "cxi", illumination=None), "CXI without a probe.*--probe")
+    refuse(write(tmp_path, "cxi", data=None), "has no patterns at entry_1/data_1/data or .*--diffraction")
     refuse(write(tmp_path, "training", object_pixel_width_m=None, probe=None), "missing dataset `probe`")
     product = write_product(tmp_path / "product.h5", SCAN)
     refuse(tmp_path / "diffraction.h5", "ptychodus' diffraction HDF5, which holds no positions.*--diffraction")

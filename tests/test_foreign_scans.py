@@ -209,6 +209,18 @@ def test_cxi_in_other_words_is_the_same_scan(tmp_path: Path, changed: dict[str, 
     assert_is_scan(read_dataset(tmp_path / "out.npz"))
 
 
+def test_cxi_in_two_files_as_ptychodus_writes_it(tmp_path: Path) -> None:
+    product = write_cxi(tmp_path / "product.cxi", SCAN, data=None, mask=None, basis_vectors=None)
+    with h5py.File(product, "a") as file:
+        file["entry_1/ptychodus/probe_position_indexes"] = np.arange(N_PATTERNS)
+        del file["entry_1/instrument_1/source_1/illumination"]
+        file["entry_1/image_1/data"] = np.stack([SCAN.probe, SCAN.probe])[:, np.newaxis]
+    diffraction = write_cxi(tmp_path / "diffraction.cxi", SCAN, translation=None, illumination=None, energy=None)
+    report = ingest(product, tmp_path / "out.npz", options=IngestOptions(diffraction=diffraction))
+    assert_is_scan(read_dataset(tmp_path / "out.npz"))
+    assert "of 2 OPR modes of the probe the first" in report.assumed
+
+
 def test_cxi_of_the_other_basis_turns_the_scan(tmp_path: Path) -> None:
     side = GEOMETRY.detector_pixel_size_m or 0.0
     basis = np.array([[0, side, 0], [side, 0, 0]])

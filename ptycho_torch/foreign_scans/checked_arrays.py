@@ -61,10 +61,7 @@ def as_modes(probe: AnyArray, key: str, source: Path) -> Modes:
     DataContractError
         It is not complex and finite, or has no such shape.
     """
-    while probe.ndim > 3:
-        if probe.shape[0] != 1 and probe.ndim > 4:
-            break
-        probe = probe[0]
+    probe = probe[0] if probe.ndim == 4 else probe
     if probe.ndim == 2:
         probe = probe[np.newaxis]
     if probe.ndim != 3:
@@ -73,6 +70,11 @@ def as_modes(probe: AnyArray, key: str, source: Path) -> Modes:
     if not probe.any():
         raise DataContractError(f"{source}: `{key}` is zero everywhere.", hint="Give a first guess of the probe.")
     return probe.astype(np.complex128)
+
+
+def opr_words(shape: tuple[int, ...]) -> tuple[str, ...]:
+    """What to say of a probe (OPR modes, modes, H, W) of which only the first OPR mode is read."""
+    return (f"of {shape[0]} OPR modes of the probe the first",) if len(shape) == 4 and shape[0] > 1 else ()
 
 
 def as_coordinates(coordinates: AnyArray, key: str, source: Path) -> npt.NDArray[np.float64]:

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho_torch.errors import DataContractError
-from ptycho_torch.foreign_scans.checked_arrays import as_mask, as_modes, check_numbers, wrong_shape
-from ptycho_torch.foreign_scans.foreign_scan import ForeignScan, Modes, Positions
+from ptycho_torch.foreign_scans.checked_arrays import as_mask, as_modes, check_numbers, opr_words, wrong_shape
+from ptycho_torch.foreign_scans.foreign_scan import ForeignScan, Positions
 from ptycho_torch.foreign_scans.hdf5_reading import number, opened, read_dataset_of
 from ptycho_torch.foreign_scans.ingest_options import IngestOptions
 from ptycho_torch.foreign_scans.pattern_sources import Hdf5Patterns
@@ -43,32 +43,38 @@ def read_cxi(source: Path, options: IngestOptions) -> ForeignScan:
     DataContractError
         The file is damaged, lacks patterns, or its energy is none in joule.
     """
-    with opened(source) as file:
-        key = next((key for key in _DATA if hasattr(file.get(key), "shape")), None)
+    detector_file = options.diffraction or source
+    with opened(detector_file) as detector, opened(source) as file:
+        key = next((key for key in _DATA if hasattr(detector.get(key), "shape")), None)
         if key is None:
             raise DataContractError(
-                f"{source}: has no patterns at {' or '.join(_DATA)}.", hint="Name them with --patterns FILE:KEY."
+                f"{detector_file}: has no patterns at {' or '.join(_DATA)}.",
+                hint="Name the file that has them with --diffraction FILE, or the array with --patterns FILE:KEY.",
             )
-        basis, pixel_m, how = _basis(file, source)
-        found = [f"rows and columns of positions by {how}"]
+        basis, pixel_m, how = _basis(detector, detector_file)
         index = read_dataset_of(file, "entry_1/ptychodus/probe_position_indexes", source)
-        assumed = ["dark frames (data_dark) are not subtracted"] if f"{_DETECTOR}/data_dark" in file else []
+        probe = _probe(file, source)
         return ForeignScan(
             format="CXI",
-            patterns=Hdf5Patterns(source, key, _pattern_axes(file[key], options, source)),
+            patterns=Hdf5Patterns(detector_file, key, _pattern_axes(detector[key], options, detector_file)),
             patterns_name="data",
             positions=_positions(file, basis, index, source),
-            probe=_probe(file, source),
+            probe=None if probe is None else as_modes(probe, "illumination", source),
             geometry=ScanGeometry(
                 photon_energy_eV=None if options.geometry.photon_energy_eV else _energy_eV(file, source),
-                detector_distance_m=_distance_m(file, basis, source),
+                detector_distance_m=_distance_m(detector, basis, detector_file) or _distance_m(file, basis, source),
                 detector_pixel_size_m=pixel_m,
             ),
-            bad_pixels=_mask(file, source),
+            bad_pixels=_mask(detector, detector_file),
             quantity="intensity",
-            found=tuple(found),
-            assumed=tuple(assumed),
+            found=(f"rows and columns of positions by {how}",),
+            assumed=(*_dark_words(detector), *(() if probe is None else opr_words(probe.shape))),
+            other_files=() if options.diffraction is None else (detector_file,),
         )
+
+
+def _dark_words(file: Any) -> tuple[str, ...]:
+    return ("dark frames (data_dark) are not subtracted",) if f"{_DETECTOR}/data_dark" in file else ()
 
 
 def _pattern_axes(dataset: Any, options: IngestOptions, source: Path) -> str:
@@ -159,8 +165,7 @@ def _mask(file: Any, source: Path) -> npt.NDArray[np.bool_] | None:
     return as_mask((bits != 0) & (bits != PIXEL_HAS_SIGNAL))
 
 
-def _probe(file: Any, source: Path) -> Modes | None:
+def _probe(file: Any, source: Path) -> AnyArray | None:
     """The illumination; `image_1` is one only where ptychodus wrote it."""
     keys = [f"{_SOURCE}/illumination"] + (["entry_1/image_1/data"] if "entry_1/ptychodus" in file else [])
-    probe = next((found for key in keys if (found := read_dataset_of(file, key, source)) is not None), None)
-    return None if probe is None else as_modes(probe, "illumination", source)
+    return next((found for key in keys if (found := read_dataset_of(file, key, source)) is not None), None)

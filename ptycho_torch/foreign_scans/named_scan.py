@@ -39,8 +39,9 @@ def with_named_arrays(scan: ForeignScan, options: IngestOptions) -> ForeignScan:
     for name in ("positions", "probe", "bad_pixels"):
         place = getattr(options, name)
         if place is not None:
-            found.append(f"{name.replace('_', ' ')} of {place}, as the option says")
-            files.append(split_place(place)[0])
+            path, key = split_place(place)
+            found.append(f"{name.replace('_', ' ')} of {path.name}{f':{key}' if key else ''}, as the option says")
+            files.append(path)
     if options.positions is not None:
         scan = replace(scan, positions=_positions(options.positions, scan.patterns.shape[0], options))
     elif options.position_unit != "auto" or options.position_order != "auto":

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho_torch.errors import DataContractError
-from ptycho_torch.foreign_scans.checked_arrays import as_coordinates, as_mask, as_modes, as_object
+from ptycho_torch.foreign_scans.checked_arrays import as_coordinates, as_mask, as_modes, as_object, opr_words
 from ptycho_torch.foreign_scans.foreign_scan import ForeignScan, Positions
 from ptycho_torch.foreign_scans.hdf5_reading import attribute, need, need_complex, number, opened, read_dataset_of
 from ptycho_torch.foreign_scans.ingest_options import IngestOptions
@@ -80,12 +80,13 @@ def read_product_file(source: Path, options: IngestOptions) -> ForeignScan:
         _refuse_near_field(file, source)
         energy_eV = attribute(file, "photon_energy_eV") or attribute(file, "probe_energy_eV")
         object_pixel_m, positions = _product_positions(file, source)
+        probe = need_complex(file, "probe", source)
         return ForeignScan(
             format="ptychodus' product HDF5",
             patterns=Hdf5Patterns(diffraction, "patterns", _axes(options)),
             positions=positions,
             pattern_index=index,
-            probe=as_modes(need_complex(file, "probe", source), "probe", source),
+            probe=as_modes(probe, "probe", source),
             object_hw=_optional_object(file, source),
             geometry=ScanGeometry(
                 photon_energy_eV=energy_eV,
@@ -97,6 +98,7 @@ def read_product_file(source: Path, options: IngestOptions) -> ForeignScan:
             quantity="intensity",
             dc="center",
             found=(f"patterns of {diffraction.name}, paired with positions by their index",),
+            assumed=opr_words(probe.shape),
             other_files=(diffraction,),
         )
 
