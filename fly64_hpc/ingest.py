@@ -80,6 +80,9 @@ def _add_array_flags(parser: argparse.ArgumentParser) -> None:
         help="which number of a position comes first, y along rows",
     )
     parser.add_argument(
+        "--flip-positions", choices=("none", "y", "x", "yx"), default="none", help="coordinates whose sign is turned"
+    )
+    parser.add_argument(
         "--probe-mode", choices=("auto", "strongest"), default="auto", help="keep the strongest of several modes, however weak"
     )
     parser.add_argument("--keep-object", action="store_true", help="keep the source's object, as if it were the truth")

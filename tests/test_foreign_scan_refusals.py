@@ -325,6 +325,11 @@ def test_several_modes(tmp_path: Path) -> None:
 def test_an_object_that_cannot_be_kept(tmp_path: Path) -> None:
     refuse(write(tmp_path, "tike"), "without an object on which its positions count", keep_object=True)
     refuse(write(tmp_path, "training", object=None), "without an object", keep_object=True)
+    refuse(write(tmp_path, "training"), "without an object", keep_object=True, flip_positions="y")
+    wide = np.pad(SCAN.counts, ((0, 0), (16, 16), (16, 16)))
+    changed = {"patterns": wide, "bad_pixels": None, "object_pixel_width_m": None, "object_pixel_height_m": None}
+    source = write(tmp_path, "training", **changed)
+    refuse(source, "a crop from 64 to 32 px changes the object's pixels", keep_object=True, patch_size_px=32)
 
 
 def test_pixels_that_are_not_square(tmp_path: Path) -> None:

@@ -229,6 +229,26 @@ def test_cxi_of_the_other_basis_turns_the_scan(tmp_path: Path) -> None:
     np.testing.assert_allclose(yx - yx[0], -(SCAN.yx - SCAN.yx[0]), atol=1e-9)
 
 
+@pytest.mark.parametrize("flip", ["y", "x", "yx"])
+@pytest.mark.parametrize("name", ["training", "cxi"])
+def test_coordinates_that_grow_the_other_way_are_turned(tmp_path: Path, name: str, flip: str) -> None:
+    yx = ingested(name, tmp_path, flip_positions=flip).positions_yx
+    signs = np.array([-1 if axis in flip else 1 for axis in "yx"])
+    np.testing.assert_allclose(yx - yx[0], signs * (SCAN.yx - SCAN.yx[0]), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("chunk", "block_bytes"), [(1, 1), (4, 1), (4, 8 * N * N), (5, 64 * N * N), (9, 8 * N * N)])
+def test_compressed_chunks_of_any_length_are_read_in_order(
+    tmp_path: Path, chunk: int, block_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pattern_sources, "BLOCK_BYTES", block_bytes)
+    source = write_training(tmp_path / "training.h5", SCAN, patterns=None)
+    with h5py.File(source, "a") as file:
+        file.create_dataset("patterns", data=SCAN.counts, chunks=(chunk, N // 2, N), compression="lzf")
+    ingest(source, tmp_path / "out.npz", options=IngestOptions())
+    assert_is_scan(read_dataset(tmp_path / "out.npz"))
+
+
 def test_the_rows_of_ptychodus_patterns_are_rows_of_its_object(tmp_path: Path) -> None:
     """The counts of a product are those that its object and probe give at the positions that are read."""
     dataset = ingested("product", tmp_path, keep_object=True)

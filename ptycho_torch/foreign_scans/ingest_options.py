@@ -30,6 +30,8 @@ class IngestOptions(Strict):
     """Unit of the positions; pixels are those of the source's own patterns in real space."""
     position_order: Literal["auto", "yx", "xy"] = "auto"
     """Which of a position's two numbers comes first: that along rows' numbers (y) or along columns' (x)."""
+    flip_positions: Literal["none", "y", "x", "yx"] = "none"
+    """Coordinates that grow the other way than the object's row and column numbers: their sign is turned."""
     probe_mode: Literal["auto", "strongest"] = "auto"
     """Of a probe of several modes: `strongest` keeps that one, whatever the others hold."""
     keep_object: bool = False

@@ -46,6 +46,10 @@ def with_named_arrays(scan: ForeignScan, options: IngestOptions) -> ForeignScan:
         scan = replace(scan, positions=_positions(options.positions, scan.patterns.shape[0], options))
     elif options.position_unit != "auto" or options.position_order != "auto":
         scan = replace(scan, positions=_as_told(scan.positions, options))
+    if options.flip_positions != "none" and scan.positions is not None:
+        signs = np.array([-1.0 if axis in options.flip_positions else 1.0 for axis in "yx"])
+        scan = replace(scan, positions=replace(scan.positions, yx=scan.positions.yx * signs), object_hw=None)
+        found.append(f"the sign of the positions' {' and '.join(options.flip_positions)} is turned, as the option says")
     if options.probe is not None:
         path, key = split_place(options.probe)
         scan = replace(scan, probe=as_modes(read_named(options.probe), key or "probe", path))

@@ -15,6 +15,9 @@ from ptycho_torch.npz_archive import AnyArray
 BLOCK_BYTES = 32 << 20
 """A block holds at most so many bytes, counted as float64, but at least one pattern."""
 
+_LARGEST_CHUNK = 4
+"""A block becomes so many times as large where a chunk of its file is."""
+
 
 class PatternSource(Protocol):
     """Patterns (n, H, W) of real numbers, in one order."""
@@ -86,14 +89,21 @@ class Hdf5Patterns:
 
     def blocks(self) -> Iterator[AnyArray]:
         """Blocks, each read as it is asked for."""
-        step, number_axis = patterns_per_block(self._shape), self._order[0]
+        number_axis = self._order[0]
         with opened(self._path) as file:
+            step = _whole_chunks(patterns_per_block(self._shape), file[self._key].chunks, number_axis)
             for start in range(0, self._shape[0], step):
                 window = [slice(None)] * 3
                 window[number_axis] = slice(start, start + step)
                 with translated(self._path, f"`{self._key}`"):
                     block: AnyArray = file[self._key][tuple(window)]
                 yield np.transpose(block, self._order)
+
+
+def _whole_chunks(step: int, chunks: tuple[int, ...] | None, axis: int) -> int:
+    """As many patterns as fill whole chunks of the file, which are decompressed as a whole, where that is not many more."""
+    length = 1 if chunks is None else chunks[axis]
+    return length if step < length <= _LARGEST_CHUNK * step else max(step // length * length, min(step, length))
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,7 @@ class PatternSurvey:
     mean: Image
     """(H, W) of the values, 0 at bad pixels."""
     mean_square: Image
-    """(H, W) of their squares, 0 at bad pixels."""
+    """(H, W) of their squares, 0 at bad pixels, and everywhere where they are integers by type."""
     are_whole: bool
     """Every value is a whole number."""
     squares_are_whole: bool
@@ -46,21 +46,25 @@ class PatternSurvey:
 
 
 class _Running:
-    """Sums over the patterns that have been seen."""
+    """Sums over the patterns that have been seen; integers are counts by their type, and their squares of no use."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.sum, self.sum_of_squares = np.zeros(shape), np.zeros(shape)
         self.low, self.high = np.full(shape, np.inf), np.full(shape, -np.inf)
         self.n, self.are_whole, self.squares_are_whole = 0, True, True
 
-    def add(self, block: Image) -> None:
+    def add(self, block: AnyArray) -> None:
         self.n += len(block)
-        self.sum += block.sum(axis=0)
+        self.sum += block.sum(axis=0, dtype=np.float64)
         np.minimum(self.low, block.min(axis=0), out=self.low)
         np.maximum(self.high, block.max(axis=0), out=self.high)
-        self.are_whole = self.are_whole and bool((block == np.rint(block)).all())
+        if block.dtype.kind == "f":
+            self._add_fractions(block)
+
+    def _add_fractions(self, block: Image) -> None:
         squares = np.square(block)
         self.sum_of_squares += squares.sum(axis=0)
+        self.are_whole = self.are_whole and bool((block == np.rint(block)).all())
         self.squares_are_whole = self.squares_are_whole and bool((np.abs(squares - np.rint(squares)) <= ROOT_TOLERANCE).all())
 
 
@@ -82,9 +86,10 @@ def survey_patterns(patterns: PatternSource, name: str, bad_pixels: Mask | None,
         )
     running = _Running(shape)
     for block in patterns.blocks():
-        values = block.astype(np.float64)
-        values[:, known] = 0
-        if not np.isfinite(values).all():
+        values = block.astype(np.float64) if block.dtype.kind == "f" else block
+        if known.any():
+            values = np.where(known, 0, values)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise not_finite(name, source)
         running.add(values)
     marked = _marked(running, patterns.dtype)
