@@ -1,6 +1,8 @@
 """A wrong file of each kind is refused in words that say what is wrong and which flag settles it, or is found out."""
 
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import h5py
@@ -20,6 +22,8 @@ from foreign_files import (
     write_tike,
     write_training,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fly64_hpc.errors import RequestError
 from fly64_hpc.ingest import main
@@ -230,6 +234,21 @@ def test_a_file_that_is_cut_off(tmp_path: Path, kind: str, kept: float) -> None:
     content = source.read_bytes()
     source.write_bytes(content[: int(len(content) * kept)])
     refuse(source, "not a whole (NPZ|HDF5).*(truncated|cut off)")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(sorted(WRITERS)), st.integers(0, 2**16), st.booleans())
+def test_a_damaged_file_is_read_or_refused_and_never_ends_in_another_error(kind: str, seed: int, at_its_head: bool) -> None:
+    rng = np.random.default_rng(seed)
+    with TemporaryDirectory() as name:
+        source = write(Path(name), kind)
+        content = bytearray(source.read_bytes())
+        for place in rng.integers(min(len(content), 4096) if at_its_head else len(content), size=5):
+            content[place] = rng.integers(256)
+        source.write_bytes(content)
+        with suppress(DataContractError):
+            ingest(source, Path(name) / "out.npz", options=IngestOptions())
+            read_dataset(Path(name) / "out.npz")
 
 
 def test_a_diffraction_file_that_is_cut_off(tmp_path: Path) -> None:

@@ -23,9 +23,7 @@ def opened(path: Path) -> Iterator[Any]:
     """
     if not path.is_file():
         raise DataContractError(f"{path}: no such file.", hint="Check the path.")
-    with translated(path, "the file"):
-        file = h5py.File(path, "r")
-    with file:
+    with translated(path, "something in it"), h5py.File(path, "r") as file:  # a damaged name fails wherever it is looked up
         yield file
 
 
@@ -34,7 +32,7 @@ def translated(path: Path, what: str) -> Iterator[None]:
     """Whatever HDF5 says of damage, as an error of ours."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, MemoryError) as error:
         if "filter" in str(error) or "plugin" in str(error):
             hint = "Its compression needs a plugin: install hdf5plugin and set HDF5_PLUGIN_PATH to hdf5plugin.PLUGINS_PATH."
         else:
@@ -45,7 +43,12 @@ def translated(path: Path, what: str) -> Iterator[None]:
 def top_keys(path: Path) -> set[str]:
     """The names at the file's root."""
     with opened(path) as file:
-        return set(file)
+        return set(names_of(file))
+
+
+def names_of(group: Any) -> list[str]:
+    """What a group holds, sorted; a damaged name comes as bytes."""
+    return sorted(str(name) for name in group)
 
 
 def read_dataset_of(file: Any, key: str, path: Path) -> AnyArray | None:
@@ -67,7 +70,9 @@ def need(file: Any, key: str, path: Path) -> AnyArray:
     """
     array = read_dataset_of(file, key, path)
     if array is None:
-        raise DataContractError(f"{path}: missing dataset `{key}`; it holds {', '.join(sorted(file)) or 'nothing'}.", hint=_NAMED)
+        raise DataContractError(
+            f"{path}: missing dataset `{key}`; it holds {', '.join(names_of(file)) or 'nothing'}.", hint=_NAMED
+        )
     return array
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ptycho_torch.errors import DataContractError
-from ptycho_torch.foreign_scans.hdf5_reading import need, opened
+from ptycho_torch.foreign_scans.hdf5_reading import names_of, need, opened
 from ptycho_torch.foreign_scans.npz_reading import NpzFile
 from ptycho_torch.foreign_scans.pattern_sources import ArrayPatterns, Hdf5Patterns, PatternSource
 from ptycho_torch.npz_archive import AnyArray
@@ -48,7 +48,7 @@ def read_named(place: str) -> AnyArray:
     begin = first_bytes(path)
     if begin == HDF5_SIGNATURE:
         with opened(path) as file:
-            return _columns([need(file, one, path) for one in _keys(key, path, sorted(file))], path)
+            return _columns([need(file, one, path) for one in _keys(key, path, names_of(file))], path)
     if begin.startswith(ZIP_SIGNATURE):
         archive = NpzFile(path)
         names = _keys(key, path, sorted(archive.forms))
@@ -74,9 +74,9 @@ def named_patterns(place: str, axes: str) -> PatternSource:
     begin = first_bytes(path)
     if begin == HDF5_SIGNATURE:
         with opened(path) as file:
-            (name,) = _keys(key, path, sorted(file))[:1]
+            (name,) = _keys(key, path, names_of(file))[:1]
             if name not in file or not hasattr(file[name], "shape"):
-                raise _no_array(path, name, sorted(file))
+                raise _no_array(path, name, names_of(file))
         return Hdf5Patterns(path, name, axes)
     if begin.startswith(ZIP_SIGNATURE) or path.suffix == ".bz2":
         archive = NpzFile(path)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ptycho_torch.errors import DataContractError
 from ptycho_torch.foreign_scans.checked_arrays import as_coordinates, as_mask, as_modes, as_object, opr_words
 from ptycho_torch.foreign_scans.foreign_scan import ForeignScan, Positions
-from ptycho_torch.foreign_scans.hdf5_reading import attribute, need, need_complex, number, opened, read_dataset_of
+from ptycho_torch.foreign_scans.hdf5_reading import attribute, names_of, need, need_complex, number, opened, read_dataset_of
 from ptycho_torch.foreign_scans.ingest_options import IngestOptions
 from ptycho_torch.foreign_scans.pattern_sources import Hdf5Patterns
 from ptycho_torch.foreign_scans.ptychopinn_npz import PTYCHODUS_HALF_PIXEL
@@ -113,7 +113,7 @@ def need_patterns(file: Any, path: Path) -> None:
     """
     if not hasattr(file.get("patterns"), "shape"):
         raise DataContractError(
-            f"{path}: missing dataset `patterns`; it holds {', '.join(sorted(file)) or 'nothing'}.", hint="Name another file."
+            f"{path}: missing dataset `patterns`; it holds {', '.join(names_of(file)) or 'nothing'}.", hint="Name another file."
         )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from ptycho_torch.errors import DataContractError
 from ptycho_torch.foreign_scans.checked_arrays import as_mask, check_numbers, wrong_shape
 from ptycho_torch.foreign_scans.foreign_scan import ForeignScan, Mask, Positions
-from ptycho_torch.foreign_scans.hdf5_reading import known, need, opened, read_dataset_of
+from ptycho_torch.foreign_scans.hdf5_reading import known, names_of, need, opened, read_dataset_of
 from ptycho_torch.foreign_scans.ingest_options import IngestOptions
 from ptycho_torch.foreign_scans.pattern_sources import Hdf5Patterns, JoinedPatterns
 from ptycho_torch.scan_geometry import ScanGeometry
@@ -25,7 +25,7 @@ def read_ptyd(source: Path, options: IngestOptions) -> ForeignScan:
         The file is damaged, holds no chunk, or its energy is none in keV.
     """
     with opened(source) as file:
-        names = sorted(file["chunks"], key=lambda name: (len(name), name))
+        names = sorted(names_of(file["chunks"]), key=lambda name: (len(name), name))  # 2 before 10
         chunks = [f"chunks/{name}" for name in names if f"chunks/{name}/data" in file]
         if not chunks:
             raise DataContractError(f"{source}: `chunks` holds no `data`.", hint="Save the scan with its data (save='append').")
