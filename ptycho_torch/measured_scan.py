@@ -133,10 +133,9 @@ def _dataset(scan: ForeignScan, work: _Work) -> PtychoDataset:
         survey, scan.patterns_name, None if told == "auto" else told, scan.quantity, work.source
     )
     (work.assumed if is_assumed else work.found).append(words)
-    dc, words = decide_dc(
-        survey.mean_counts(quantity), None if work.options.dc == "auto" else work.options.dc, scan.dc, work.source
-    )
-    work.found.append(words)
+    place = work.options.dc
+    dc, words, is_assumed = decide_dc(survey.mean_counts(quantity), None if place == "auto" else place, scan.dc, work.source)
+    (work.assumed if is_assumed else work.found).append(words)
     light = _Light(dc_at_center(survey.mean_counts(quantity), dc), quantity, dc)
     window = _window(light, work)
     geometry = geometry_in_window(measured, (height, width), window)

@@ -155,8 +155,8 @@ def decide_quantity(
     return claimed or "intensity", f"`{name}` is {claimed} (as the format says), in photons; it is not in whole numbers", True
 
 
-def decide_dc(mean: Image, told: Corner | None, by_format: Corner | None, source: Path) -> tuple[Corner, str]:
-    """Where the zero frequency lies, and in what words: the mean pattern has its power about the centre, or about the corners.
+def decide_dc(mean: Image, told: Corner | None, by_format: Corner | None, source: Path) -> tuple[Corner, str, bool]:
+    """Where the zero frequency lies, in what words, and whether that is only assumed: power is about the centre, or the corners.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def decide_dc(mean: Image, told: Corner | None, by_format: Corner | None, source
         The format's place is not where the power lies, or nothing tells.
     """
     if told is not None:
-        return told, f"the zero frequency is at the {told} (as the option says)"
+        return told, f"the zero frequency is at the {told} (as the option says)", True
     center, corner = _central_power(mean), _central_power(np.fft.fftshift(mean))
     shares = center / mean.sum(), corner / mean.sum()
     evident: Corner | None = None
@@ -183,8 +183,8 @@ def decide_dc(mean: Image, told: Corner | None, by_format: Corner | None, source
             hint=f"Say where it is with --dc {evident} or --dc {by_format}.",
         )
     if evident is None:
-        return by_format or "center", f"the zero frequency is at the {by_format}, as the format says"
-    return evident, f"the zero frequency is at the {evident}: {max(shares):.1%} of the power lies about it"
+        return by_format or "center", f"the zero frequency is at the {by_format}, as the format says", True
+    return evident, f"the zero frequency is at the {evident}: {max(shares):.1%} of the power lies about it", False
 
 
 def _central_power(pattern: Image) -> float:
