@@ -21,6 +21,7 @@ VERBS = {
     "evaluate": "score every trained network, alone and refined",
     "compare": "networks beside iterative solvers, as a table and a picture",
     "report": "the study as one HTML file, to read and to send",
+    "export": "a reconstruction as files that other programs open",
     "ingest": "a scan in another format -> a DATA-001 file",
 }
 

@@ -184,6 +184,11 @@ class StudyPaths:
         return self.home / "comparison"
 
     @property
+    def exports(self) -> Path:
+        """The folder of reconstructions in the formats of other programs."""
+        return self.root / "export"
+
+    @property
     def collect_lock(self) -> Path:
         """Held while the manifest and the checkpoint index are made."""
         return self.root / ".collect.lock"

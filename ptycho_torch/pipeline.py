@@ -21,6 +21,7 @@ from ptycho_torch.bundle import BundleRecord, bundle_facts, load_model, write_bu
 from ptycho_torch.config import DatasetRecipe, JobConfig, ViewRecipe
 from ptycho_torch.dataset import ScanTensors, load_scan
 from ptycho_torch.devices import choose_device, make_repeatable
+from ptycho_torch.exporting.formats import ExportReport, ExportSource, export_reconstruction
 from ptycho_torch.legacy_bridge import legacy_config, require_clear, reset, update_legacy_dict
 from ptycho_torch.measured_scan import IngestOptions, ingest
 from ptycho_torch.network_object import bounding_shape
@@ -38,6 +39,8 @@ from ptycho_torch.training_log import logger, logging_to
 from ptycho_torch.training_metrics import image_metrics, photon_collapse, photon_metrics
 
 __all__ = [
+    "ExportReport",
+    "ExportSource",
     "HalfFiles",
     "IngestOptions",
     "Interrupted",
@@ -45,6 +48,7 @@ __all__ = [
     "TrainingFiles",
     "clear_legacy_dict",
     "evaluate_job",
+    "export_reconstruction",
     "ingest",
     "load_model",
     "prepare_dataset",

@@ -1,0 +1,1 @@
+"""A reconstruction as files that other programs open: one module a format."""
