@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho_torch.errors import ConfigError
-from ptycho_torch.scan_geometry import PLANCK_TIMES_LIGHT_EV_M, ScanGeometry
+from ptycho_torch.scan_geometry import ScanGeometry
 
 FLAGS = {
     "object_pixel_size_m": "--pixel-size-m",
@@ -34,17 +34,18 @@ def whole_geometry(geometry: ScanGeometry, patch_size_px: int) -> ScanGeometry:
     missing = [field for field in FLAGS if getattr(geometry, field) is None]
     if not missing:
         _refuse_contradiction(geometry, patch_size_px)
-    return (
-        geometry.model_copy(update={missing[0]: _fourth(geometry, missing[0], patch_size_px)}) if len(missing) == 1 else geometry
-    )
+    if len(missing) != 1:
+        return geometry
+    return geometry.model_copy(update={missing[0]: _fourth(geometry, missing[0], patch_size_px)})
 
 
 def _fourth(geometry: ScanGeometry, missing: str, patch_size_px: int) -> float:
-    known = {field: getattr(geometry, field) or 1.0 for field in FLAGS}
-    # pixel · energy · detector pixel · N / (h·c · distance) is 1, and with 1 for the missing one what that has to make up for
-    product = known["object_pixel_size_m"] * known["photon_energy_eV"] * known["detector_pixel_size_m"] * patch_size_px
-    share = product / (PLANCK_TIMES_LIGHT_EV_M * known["detector_distance_m"])
-    return float(share if missing == "detector_distance_m" else 1 / share)
+    pixel_m = geometry.pixel_size_m(patch_size_px)
+    if missing == "object_pixel_size_m" and pixel_m is not None:
+        return pixel_m
+    assumed = geometry.model_copy(update={missing: 1.0, "object_pixel_size_m": None})
+    share = (geometry.object_pixel_size_m or 0.0) / (assumed.pixel_size_m(patch_size_px) or 1.0)
+    return share if missing == "detector_distance_m" else 1 / share  # a pixel grows with the distance alone
 
 
 def _refuse_contradiction(geometry: ScanGeometry, patch_size_px: int) -> None:
