@@ -31,7 +31,7 @@ EXAMPLES = (
     "--best --study-dir outputs/fly64_demo --format tiff --format png",
     "dose_1000-dense-gs2 --format ptychodus --energy-ev 8800 --distance-m 1.9 --detector-pixel-m 75e-6",
 )
-FORMATS = ("ptychodus", "tiff", "cxi", "npz", "png")
+FORMATS = ("ptychodus", "tiff", "cxi", "npz", "png", "program")
 DEFAULT_FORMATS = ("png", "tiff", "npz")
 """Those that no length in metres can fail."""
 ANY_FIGURE = "any"

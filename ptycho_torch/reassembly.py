@@ -53,9 +53,9 @@ class GroupCanvas:
     def __init__(self, centers_yx: Tensor, patch_size: int) -> None:
         corners = centers_yx - centers_yx.amin(dim=1, keepdim=True)
         height, width = (corners.amax(dim=(0, 1)) + patch_size).tolist()
-        self.shape = (len(centers_yx), height, width)
+        self.shape = (centers_yx.shape[0], height, width)
         within_group = patch_indices(corners.flatten(0, 1) + patch_size // 2, patch_size, width)
-        first = height * width * torch.arange(len(centers_yx), device=centers_yx.device)
+        first = height * width * torch.arange(centers_yx.shape[0], device=centers_yx.device)
         self._indices = within_group.view(*centers_yx.shape[:2], patch_size, patch_size) + first[:, None, None, None]
 
     def sum(self, patches: Tensor) -> Tensor:

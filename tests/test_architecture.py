@@ -117,6 +117,7 @@ FLOORS = {
             "exporting.imagej_tiff",
             "exporting.plain_npz",
             "exporting.phase_picture",
+            "exporting.network_program",
         ],
         ["yardstick", "exporting.content"],
         ["ptychi_solver", "training_metrics"],

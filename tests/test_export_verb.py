@@ -58,7 +58,6 @@ def test_the_verb_knows_the_formats_and_flags_that_there_are() -> None:
     assert set(export.FORMATS) == set(FORMATS)
     parser_flags = {flag for action in export._parser()._actions for flag in action.option_strings}
     assert set(FLAGS.values()) <= parser_flags
-    assert not any(FORMATS[name].in_metres for name in export.DEFAULT_FORMATS)
 
 
 def test_help_is_two_examples_and_imports_nothing_heavy(tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ class ExportContent:
     """Whole where three of the four are known."""
     origin: str
     """From which files this was made, as a sentence."""
+    folder: Path
+    """Where the reconstruction lies, and beside it the bundle of the network, if a network made it."""
 
     @property
     def pixel_size_m(self) -> float | None:
@@ -117,6 +119,7 @@ def read_content(source: ExportSource) -> ExportContent:
         geometry=whole_geometry(geometry, scan.patch_size_px),
         origin=f"Made by fly64-hpc: the array `{METHODS.get(method, SOLE)}` of {source.reconstruction.name} "
         f"(sha256 {sha256_file(source.reconstruction)}), of the scan {source.scan.name} (sha256 {sha256_file(source.scan)}).",
+        folder=source.reconstruction.parent,
     )
 
 
