@@ -58,8 +58,9 @@ def test_the_commands_for_your_own_files_on_small_ones(place: Workplace) -> None
 
 
 def test_what_make_demo_types_trains(place: Workplace) -> None:
-    lines = subprocess.run(["make", "--dry-run", "demo"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
-    command = lines.splitlines()[-1].replace(".venv/bin/python", "python")
+    make = ["make", "--no-print-directory", "--dry-run", "demo"]
+    lines = subprocess.run(make, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.splitlines()
+    command = lines[-1].replace(".venv/bin/python", "python")
     run(place, f"{command} --set scan.positions=64 --dose 1e5 --view baseline {SHORTER}")
 
 

@@ -179,6 +179,7 @@ def test_of_what_has_succeeded_only_the_newest_submission_is_asked_for(study: Sl
     study.wait_for_manifest({"succeeded": 1})
     idle(study, *DOSE)
     study.wait_for_manifest({"succeeded": 3})
+    slurm.wait_idle()  # the collector job asks as well
     slurm.forget_calls()
     study.status()
     parts = study.submission(2)["parts"]
