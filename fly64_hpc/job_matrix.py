@@ -9,6 +9,9 @@ from fly64_hpc.errors import RequestError
 from fly64_hpc.study import IterativeStudy, ResolvedStudy, StudyDesign
 from ptycho_torch.config import JobConfig, SolverJobConfig
 
+MOST_NAMES = 20
+"""Of jobs, in a message."""
+
 Label = tuple[str, str]
 """What a value is called in a job id, and in a folder."""
 
@@ -147,6 +150,37 @@ def select(jobs: Sequence[TrainingJob], selection: JobFilter) -> tuple[TrainingJ
     if not chosen:
         raise RequestError(f"The filters match no job; {_existing(jobs)}.", hint="Loosen one of --dose, --view and --gridsize.")
     return chosen
+
+
+def chosen_job(jobs: Sequence[TrainingJob], name: str | None, selection: JobFilter, flag: str = "") -> TrainingJob:
+    """The one job that a name, or a part of it, and a selection leave.
+
+    Parameters
+    ----------
+    flag
+        By which a job is named on the command line, where a word alone does not.
+
+    Raises
+    ------
+    RequestError
+        They leave none, or several.
+    """
+    left = select(jobs, selection)
+    found = [job for job in left if name is not None and job.job_id == name]
+    found = found or [job for job in left if name is None or name in job.job_id]
+    if len(found) == 1:
+        return found[0]
+    by = f" with {flag}" if flag else ""
+    asked = "the selection" if name is None else repr(name)
+    names = ", ".join(job.job_id for job in (found or left)[:MOST_NAMES])
+    more = len(found or left) - MOST_NAMES
+    names += f" and {more} more" if more > 0 else ""
+    if not found:
+        raise RequestError(f"{asked} is in no job id; there are {names}.", hint=f"Name one of these{by}.")
+    raise RequestError(
+        f"{asked} leaves {len(found)} jobs: {names}.",
+        hint=f"Name one of them{by}, or select it with --dose, --view and --gridsize.",
+    )
 
 
 def _require_known(flag: str, asked: Iterable[Any], existing: Iterable[Any]) -> None:

@@ -18,7 +18,7 @@ from fly64_hpc.command_line import (
 )
 from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, RequestError
 from fly64_hpc.job_log import JobLog, LogPart
-from fly64_hpc.job_matrix import JobFilter, TrainingJob, select
+from fly64_hpc.job_matrix import TrainingJob, chosen_job
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_state import JobState
 from fly64_hpc.retrying import decisions
@@ -28,7 +28,6 @@ from fly64_hpc.watching import FIRST_SLURM_POLL_S, LONGEST_SLURM_POLL_S
 
 EXAMPLES = ("dose_1000-dense-gs2 --study-dir outputs/fly64_demo", "--dose 1000 --view dense --follow")
 POLL_S = 1.0
-MOST_NAMES = 20
 
 
 def main(argv: Sequence[str]) -> int:
@@ -72,30 +71,6 @@ def _refuse_wrong(arguments: argparse.Namespace) -> None:
         raise RequestError("--follow writes as it comes, and --json is one answer.", hint="Leave out one of them.")
     if arguments.lines is not None and arguments.lines < 0:
         raise RequestError(f"--lines {arguments.lines}: must be 0 or more.", hint="Leave it out to see all lines.")
-
-
-def chosen_job(jobs: Sequence[TrainingJob], name: str | None, selection: JobFilter) -> TrainingJob:
-    """The one job that a name, or a part of it, and a selection leave.
-
-    Raises
-    ------
-    RequestError
-        They leave none, or several.
-    """
-    left = select(jobs, selection)
-    found = [job for job in left if name is not None and job.job_id == name]
-    found = found or [job for job in left if name is None or name in job.job_id]
-    if len(found) == 1:
-        return found[0]
-    asked = "the selection" if name is None else repr(name)
-    names = ", ".join(job.job_id for job in (found or left)[:MOST_NAMES])
-    more = len(found or left) - MOST_NAMES
-    names += f" and {more} more" if more > 0 else ""
-    if not found:
-        raise RequestError(f"{asked} is in no job id; there are {names}.", hint="Name one of these.")
-    raise RequestError(
-        f"{asked} leaves {len(found)} jobs: {names}.", hint="Name one of them, or select it with --dose, --view and --gridsize."
-    )
 
 
 def _job_of(view: StudyView, job: TrainingJob) -> JobView:

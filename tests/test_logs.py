@@ -15,7 +15,7 @@ from tiny_study import TinyStudy, tiny_study
 from fly64_hpc import logs
 from fly64_hpc.errors import RequestError
 from fly64_hpc.job_log import GrowingFile
-from fly64_hpc.job_matrix import JobFilter
+from fly64_hpc.job_matrix import JobFilter, chosen_job
 from fly64_hpc.resources import Resources
 from fly64_hpc.submissions import Part
 
@@ -90,7 +90,7 @@ def test_what_means_no_job_or_several_is_refused_naming_them(
     study: TinyStudy, name: str | None, selection: JobFilter, words: str
 ) -> None:
     with pytest.raises(RequestError, match=words):
-        logs.chosen_job(study.jobs, name, selection)
+        chosen_job(study.jobs, name, selection)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_what_means_no_job_or_several_is_refused_naming_them(
     [("1000-dense", JobFilter((1e3,))), (None, JobFilter((1e3,), ("dense",))), ("dose_1000-dense-gs2", JobFilter())],
 )
 def test_an_id_a_part_of_one_or_a_selection_means_one_job(study: TinyStudy, name: str | None, selection: JobFilter) -> None:
-    assert logs.chosen_job(study.jobs, name, selection).job_id == "dose_1000-dense-gs2"
+    assert chosen_job(study.jobs, name, selection).job_id == "dose_1000-dense-gs2"
 
 
 @pytest.mark.parametrize(
