@@ -6,37 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_jobs import OBJECT_SHAPE, N, tiny_job, tiny_object, tiny_scan
+from tiny_jobs import OBJECT_SHAPE, N, tiny_dataset, tiny_job, tiny_object
 
 from ptycho_torch.config import SolverConfig
 from ptycho_torch.errors import DataContractError, SolverDivergedError
 from ptycho_torch.model import seeded_model
 from ptycho_torch.network_evaluation import evaluate_network
 from ptycho_torch.npz_archive import read_arrays
-from ptycho_torch.npz_contract import PtychoDataset, write_dataset
+from ptycho_torch.npz_contract import write_dataset
 from ptycho_torch.solvers import passes, run_solver
 from ptycho_torch.yardstick import Reconstructed, Yardstick, yardstick
 
 CPU = torch.device("cpu")
 
 
-def dataset(*, with_truth: bool, n: int = 40) -> PtychoDataset:
-    """`tiny_scan` as a file would hold it."""
-    scan = tiny_scan(n)
-    scale = 100.0  # √(10⁴ photons), so that the probe's power is 1
-    return PtychoDataset(
-        diffraction=(np.fft.fftshift(np.sqrt(scan.counts.numpy()), axes=(1, 2)) / scale).astype(np.float32),
-        intensity_scale=scale,
-        probe_guess=(scan.probe / scale).numpy(),
-        object_guess=tiny_object().numpy() if with_truth else None,
-        xcoords=scan.positions_yx[:, 1].copy(),
-        ycoords=scan.positions_yx[:, 0].copy(),
-        scan_index=np.arange(n),
-    )
-
-
 def half(folder: Path, *, with_truth: bool = True) -> Yardstick:
-    write_dataset(folder / "half.npz", dataset(with_truth=with_truth))
+    write_dataset(folder / "half.npz", tiny_dataset(with_truth=with_truth))
     return yardstick(folder / "half.npz", patch_size_px=N, dose_photons=1e4, device=CPU)
 
 
@@ -110,7 +95,7 @@ def test_a_solver_that_diverges_is_an_error_and_no_result(tmp_path: Path, monkey
 
 
 def test_patterns_of_another_size_are_refused(tmp_path: Path) -> None:
-    write_dataset(tmp_path / "half.npz", dataset(with_truth=True))
+    write_dataset(tmp_path / "half.npz", tiny_dataset(with_truth=True))
     with pytest.raises(DataContractError, match="patterns of 32 px; allowed are those of the job's patch_size_px, 64"):
         yardstick(tmp_path / "half.npz", patch_size_px=64, dose_photons=1e4, device=CPU)
 

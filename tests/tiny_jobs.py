@@ -5,6 +5,7 @@ import torch
 
 from ptycho_torch.config import JobConfig, TrainingConfig
 from ptycho_torch.dataset import ScanTensors
+from ptycho_torch.npz_contract import PtychoDataset
 from ptycho_torch.physics import cut_patches, diffraction_intensity
 
 N = 32
@@ -46,3 +47,18 @@ def tiny_scan(n: int = 24) -> ScanTensors:
     intensity = diffraction_intensity(cut_patches(tiny_object(), centers, N), probe)
     counts = torch.from_numpy(rng.poisson(intensity.numpy()).astype(np.float32))
     return ScanTensors(centers.double().numpy(), counts, centers, torch.zeros(n, 2), probe)
+
+
+def tiny_dataset(*, with_truth: bool, n: int = 40) -> PtychoDataset:
+    """`tiny_scan` as a file would hold it."""
+    scan = tiny_scan(n)
+    scale = 100.0  # √(10⁴ photons), so that the probe's power is 1
+    return PtychoDataset(
+        diffraction=(np.fft.fftshift(np.sqrt(scan.counts.numpy()), axes=(1, 2)) / scale).astype(np.float32),
+        intensity_scale=scale,
+        probe_guess=(scan.probe / scale).numpy(),
+        object_guess=tiny_object().numpy() if with_truth else None,
+        xcoords=scan.positions_yx[:, 1].copy(),
+        ycoords=scan.positions_yx[:, 0].copy(),
+        scan_index=np.arange(n),
+    )
