@@ -20,6 +20,10 @@ from ptycho_torch.model import PtychoModel, build_model
 WEIGHTS_NAME = "model.safetensors"
 FACTS_NAME = "model.json"
 SCHEMA_VERSION = 1
+NO_BUNDLE_HINT = (
+    f"Name the folder that holds {WEIGHTS_NAME} and {FACTS_NAME}, as outputs/STUDY/phase_e_training/dose_1000/dense/gs2."
+)
+DAMAGED_HINT = "Copy the whole bundle again from where it was trained, or train again."
 
 CONVENTIONS = {
     "counts": "photons of each pattern, zero frequency at the corner (torch.fft order)",
@@ -79,10 +83,15 @@ def read_bundle(folder: Path) -> tuple[NamedTensors, dict[str, Any]]:
         facts: dict[str, Any] = json.loads(path.read_bytes())
         sha256 = facts["weights_sha256"]
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing: {folder} holds no bundle.") from error
-    except (ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} is no bundle's record: {error}.") from error
-    return read_tensors(folder / WEIGHTS_NAME, sha256), facts
+        raise CheckpointError(f"{path} is missing: {folder} holds no bundle.", hint=NO_BUNDLE_HINT) from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.", hint=NO_BUNDLE_HINT) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is no bundle's record: {error}.", hint=DAMAGED_HINT) from error
+    try:
+        return read_tensors(folder / WEIGHTS_NAME, sha256), facts
+    except CheckpointError as error:
+        raise CheckpointError(error.message, hint=DAMAGED_HINT) from error
 
 
 def bundle_facts(job: JobConfig) -> dict[str, Any]:
@@ -94,9 +103,31 @@ def bundle_facts(job: JobConfig) -> dict[str, Any]:
         "patch_size_px": job.patch_size_px,
         "gridsize": job.gridsize,
         "dose_photons": job.dose_photons,
+        "training_seed": job.training_seed,
         "training": job.training.model_dump(mode="json", exclude=set(EXECUTION_FIELDS)),
         "conventions": CONVENTIONS,
     }
+
+
+def bundle_job(facts: dict[str, Any]) -> JobConfig:
+    """The job of a bundle, as far as running its network asks for it; what only its training asked for is left plain.
+
+    A bundle of an older version does not say its `training_seed`, which decides how a refiner adapts: it is taken for 0.
+    """
+    gridsize = facts["gridsize"]
+    return JobConfig(
+        job_id=facts["job_id"],
+        dose_photons=facts["dose_photons"],
+        view="",
+        gridsize=gridsize,
+        groups=None,
+        patch_size_px=facts["patch_size_px"],
+        neighbor_count=gridsize**2,
+        grouping_seed=0,
+        training_seed=facts.get("training_seed", 0),
+        data_recipe_sha256="",
+        training=TrainingConfig(**facts["training"]),
+    )
 
 
 def load_model(folder: Path) -> tuple[PtychoModel, dict[str, Any]]:
@@ -105,9 +136,20 @@ def load_model(folder: Path) -> tuple[PtychoModel, dict[str, Any]]:
     Raises
     ------
     CheckpointError
-        As `read_bundle`.
+        As `read_bundle`; or the facts are not those of a network that this version can build, or the weights are another's.
     """
     weights, facts = read_bundle(folder)
-    model = build_model(TrainingConfig(**facts["training"]), facts["patch_size_px"], facts["gridsize"])
-    model.load_state_dict(weights)
+    try:
+        job = bundle_job(facts)
+        model = build_model(job.training, job.patch_size_px, job.gridsize)
+        model.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{folder / FACTS_NAME}: no network can be built of it: {type(error).__name__}: {_first_line(error)}.",
+            hint="Was it written by another version of this program? Use that one, or train again.",
+        ) from error
     return model, facts
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,6 +1,8 @@
 """Where a job computes, and how to make that repeatable."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -12,13 +14,15 @@ NO_DEVICES = ("", "-1", "NoDevFiles")
 """What it is set to where a job shall see none."""
 
 
-def choose_device(name: str) -> tuple[torch.device, list[str]]:
+def choose_device(name: str, asked_by: str = "training.device") -> tuple[torch.device, list[str]]:
     """The device that a configuration asks for.
 
     Parameters
     ----------
     name
         `auto`, `cpu`, `cuda` or `mps`; `auto` takes a GPU where there is one.
+    asked_by
+        What the setting is called, for messages.
 
     Returns
     -------
@@ -33,8 +37,8 @@ def choose_device(name: str) -> tuple[torch.device, list[str]]:
         return _best_device()
     if not _is_available(name):
         raise DeviceError(
-            f"training.device is {name}, but PyTorch {torch.__version__} sees no {name} device here.",
-            hint="Ask for a GPU node (resources.gpus_per_node), install a PyTorch built for it, or set training.device to auto.",
+            f"{asked_by} is {name}, but PyTorch {torch.__version__} sees no {name} device here.",
+            hint=f"Ask for a GPU node (resources.gpus_per_node), install a PyTorch built for it, or set {asked_by} to auto.",
         )
     return torch.device(name), []
 
@@ -51,13 +55,34 @@ def make_repeatable(*, deterministic: bool, threads: int) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
+@contextmanager
+def repeatable(*, deterministic: bool, threads: int | None) -> Iterator[None]:
+    """As `make_repeatable`, until the end of the block: for work inside somebody else's program.
+
+    Parameters
+    ----------
+    threads
+        None: as many as there are.
+    """
+    before = torch.get_num_threads(), torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    make_repeatable(deterministic=deterministic, threads=before[0] if threads is None else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.set_deterministic_debug_mode(before[1])
+        torch.backends.cudnn.benchmark = before[2]
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+
+
 def _best_device() -> tuple[torch.device, list[str]]:
     for name in ("cuda", "mps"):
         if _is_available(name):
             return torch.device(name), []
     values = {variable: os.environ.get(variable, "") for variable in ALLOTMENT_VARIABLES}
     allotted = ", ".join(f"{variable}={value}" for variable, value in values.items() if value not in NO_DEVICES)
-    warning = f"A GPU was allotted ({allotted}) but PyTorch {torch.__version__} sees none: trained on the CPU."
+    warning = f"A GPU was allotted ({allotted}) but PyTorch {torch.__version__} sees none: computed on the CPU."
     return torch.device("cpu"), [warning] if allotted else []
 
 
