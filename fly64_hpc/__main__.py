@@ -21,6 +21,7 @@ VERBS = {
     "evaluate": "score every trained network, alone and refined",
     "compare": "networks beside iterative solvers, as a table and a picture",
     "report": "the study as one HTML file, to read and to send",
+    "reconstruct": "a new scan with a trained network -> its object",
     "export": "a reconstruction as files that other programs open",
     "ingest": "a scan in another format -> a DATA-001 file",
 }
@@ -29,7 +30,7 @@ VERBS = {
 def dispatch(argv: Sequence[str]) -> int:
     """Run the verb that the first argument names."""
     if not argv or argv[0] in ("-h", "--help"):
-        lines = "\n".join(f"  {verb:<10}{what}" for verb, what in VERBS.items())
+        lines = "\n".join(f"  {verb:<12}{what}" for verb, what in VERBS.items())
         sys.stdout.write(f"usage: fly64-hpc VERB ...\n\nverbs (each has --help):\n{lines}\n")
         return EXIT_OK
     if argv[0] not in VERBS:

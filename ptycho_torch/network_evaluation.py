@@ -17,8 +17,7 @@ MOST_STEPS = 100
 
 
 def evaluate_network(model: PtychoModel, job: JobConfig, half: Yardstick, *, known: bool) -> dict[str, Reconstructed]:
-    """Reconstruct a half by a network (`network`), and refine that (`refined`): by the refiner, where there is one, and by
-    data-consistency steps from there.
+    """Reconstruct a half by a network (`network`), and refine that (`refined`).
 
     The held-out photons of the training half are not new to the model, which was trained on them: what they say is fair on the
     unseen half only.
@@ -29,16 +28,35 @@ def evaluate_network(model: PtychoModel, job: JobConfig, half: Yardstick, *, kno
         The half is the one that the model has learnt on, so that its refiner need not go on learning.
     """
     started = time.perf_counter()
-    network = network_object(model, half.exposures.whole, job, half.object_shape)
-    network_s = time.perf_counter() - started
-    fed_network = network_object(model, half.exposures.fed, job, half.object_shape)
-    start = _refined(model, half.exposures.whole, job, network, known=known)
-    fed_start = _refined(model, half.exposures.fed, job, fed_network, known=known)
-    refined = refine(half.exposures, start, fed_start, MOST_STEPS)
-    return {
-        "network": Reconstructed(network, fed_network, network_s),
-        "refined": Reconstructed(refined.object_hw, refined.fed_object_hw, time.perf_counter() - started, refined.steps),
-    }
+    network = by_network(model, job, half)
+    return {"network": network, "refined": refined_from(network, model, job, half, known=known, started=started)}
+
+
+def by_network(model: PtychoModel, job: JobConfig, scan: Yardstick) -> Reconstructed:
+    """Reconstruct a scan by a network alone."""
+    started = time.perf_counter()
+    network = network_object(model, scan.exposures.whole, job, scan.object_shape)
+    seconds = time.perf_counter() - started
+    return Reconstructed(network, network_object(model, scan.exposures.fed, job, scan.object_shape), seconds)
+
+
+def refined_from(
+    network: Reconstructed, model: PtychoModel, job: JobConfig, scan: Yardstick, *, known: bool, started: float
+) -> Reconstructed:
+    """Refine what a network has made: by the refiner, where there is one, and by data-consistency steps from there.
+
+    Parameters
+    ----------
+    known
+        As in `evaluate_network`.
+    started
+        When the network began, by `time.perf_counter`.
+    """
+    assert network.fed_object_hw is not None
+    start = _refined(model, scan.exposures.whole, job, network.object_hw, known=known)
+    fed_start = _refined(model, scan.exposures.fed, job, network.fed_object_hw, known=known)
+    refined = refine(scan.exposures, start, fed_start, MOST_STEPS)
+    return Reconstructed(refined.object_hw, refined.fed_object_hw, time.perf_counter() - started, refined.steps)
 
 
 def _refined(model: PtychoModel, scan: ScanTensors, job: JobConfig, network: Tensor, *, known: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""The door by which a launcher enters: make data, train one job, read what it left. Needs PyTorch (POLICY-001)."""
+"""The door by which a launcher enters: make data, train one job, read what it left, reconstruct. Needs PyTorch (POLICY-001)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -25,6 +25,7 @@ from ptycho_torch.exporting.formats import ExportReport, ExportSource, export_re
 from ptycho_torch.legacy_bridge import legacy_config, require_clear, reset, update_legacy_dict
 from ptycho_torch.measured_scan import IngestOptions, ingest
 from ptycho_torch.network_object import bounding_shape
+from ptycho_torch.new_scan import reconstruct_scan
 from ptycho_torch.npz_contract import read_dataset
 from ptycho_torch.overlap_views import current_view, make_view
 from ptycho_torch.precision import precision_on
@@ -32,6 +33,7 @@ from ptycho_torch.reconstruction import reconstruct
 from ptycho_torch.reconstruction_file import RECONSTRUCTION_NAME
 from ptycho_torch.reconstruction_jobs import HalfFiles, evaluate_job, solve_job
 from ptycho_torch.scan_geometry import ScanGeometry
+from ptycho_torch.scan_result import ScanReconstruction
 from ptycho_torch.simulation import current_dataset, make_dataset
 from ptycho_torch.tensorboard_events import FOLDER_NAME, reporting_to
 from ptycho_torch.trainer import Interrupted, Report, Surroundings, TrainingOutcome, train
@@ -45,6 +47,7 @@ __all__ = [
     "IngestOptions",
     "Interrupted",
     "ScanGeometry",
+    "ScanReconstruction",
     "TrainingFiles",
     "clear_legacy_dict",
     "evaluate_job",
@@ -53,6 +56,7 @@ __all__ = [
     "load_model",
     "prepare_dataset",
     "prepare_view",
+    "reconstruct_scan",
     "require_clear_legacy_dict",
     "solve_job",
     "train_job",

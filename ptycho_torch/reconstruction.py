@@ -15,7 +15,7 @@ from ptycho_torch.dataset import ScanTensors
 from ptycho_torch.evaluation import Box, evaluation_box
 from ptycho_torch.model import PtychoModel
 from ptycho_torch.network_object import network_object
-from ptycho_torch.npz_archive import write_arrays
+from ptycho_torch.npz_archive import AnyArray, write_arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +31,15 @@ class Reconstruction:
     box: Box
     """What is scored: where the beam went, and a margin."""
 
-    def save(self, path: Path, truth: npt.NDArray[np.complex64] | None) -> None:
-        """Write an NPZ of `object`, `weight`, `box` (top, bottom, left, right) and, where known, `refined`, and `truth` inside
-        the box."""
+    def arrays(self, truth: npt.NDArray[np.complex64] | None) -> dict[str, AnyArray]:
+        """`object`, `weight`, `box` (top, bottom, left, right) and, where known, `refined`, and `truth` inside the box."""
         arrays = {"object": self.object_yx, "weight": self.weight, "box": np.array(list(self.box.as_dict().values()))}
         optional = {"refined": self.refined_yx, "truth": None if truth is None else self.box.cut(truth)}
-        write_arrays(path, arrays | {name: array for name, array in optional.items() if array is not None})
+        return arrays | {name: array for name, array in optional.items() if array is not None}
+
+    def save(self, path: Path, truth: npt.NDArray[np.complex64] | None) -> None:
+        """Write an NPZ of `arrays`."""
+        write_arrays(path, self.arrays(truth))
 
 
 def reconstruct(model: PtychoModel, scan: ScanTensors, job: JobConfig, object_shape: tuple[int, int]) -> Reconstruction:

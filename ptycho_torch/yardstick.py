@@ -22,7 +22,7 @@ from ptycho_torch.evaluation import EVALUATION_CONSTANTS, Box, evaluation_box, s
 from ptycho_torch.held_out import Exposures, object_deviance, part_scan
 from ptycho_torch.network_object import bounding_shape
 from ptycho_torch.npz_archive import write_arrays
-from ptycho_torch.npz_contract import read_dataset
+from ptycho_torch.npz_contract import PtychoDataset, read_dataset
 
 FED_SHARE = 0.75
 """Of the photons of a pattern, the share that reconstructions see which held-out photons are to judge."""
@@ -82,8 +82,8 @@ class Yardstick:
         """
         idle = is_reference and self.truth is None
         return {
-            "scores": None if idle else self._scores(made.object_hw.cpu().numpy()),
-            "held_out_deviance": self._held_out_deviance(made.fed_object_hw),
+            "scores": None if idle else self.scores(made.object_hw.cpu().numpy()),
+            "held_out_deviance": self.held_out_deviance(made.fed_object_hw),
             "steps": made.steps,
             "seconds": round(made.seconds, 3),
         }
@@ -98,7 +98,7 @@ class Yardstick:
             "box": self.box.as_dict(),
             "scored_against": "truth" if self.truth is not None else "gradient reconstruction",
             "flat": self.measure(Reconstructed(flat, flat, 0.0)),
-            "true_held_out_deviance": None if self.truth is None else self._held_out_deviance(torch.from_numpy(self.truth)),
+            "true_held_out_deviance": None if self.truth is None else self.held_out_deviance(torch.from_numpy(self.truth)),
         }
 
     def save(self, made: Reconstructed, path: Path) -> dict[str, Any]:
@@ -113,7 +113,8 @@ class Yardstick:
         write_arrays(path, arrays | {"aligned": aligned.astype(np.complex64), "expected": expected.astype(np.complex64)})
         return {"file": path.name} | file_facts(path)
 
-    def _scores(self, object_hw: npt.NDArray[np.complex64]) -> dict[str, Any]:
+    def scores(self, object_hw: npt.NDArray[np.complex64]) -> dict[str, Any]:
+        """An object (H, W) against the truth, or what stands in for it: the fields of `ImageScores`."""
         return score(*self._inside(object_hw)).as_dict()
 
     def _inside(self, object_hw: npt.NDArray[np.complex64]) -> tuple[Image, Image, Weights]:
@@ -125,7 +126,8 @@ class Yardstick:
             self.box.cut(self.light).astype(np.float64),
         )
 
-    def _held_out_deviance(self, fed_object_hw: Tensor | None) -> float | None:
+    def held_out_deviance(self, fed_object_hw: Tensor | None) -> float | None:
+        """Half the Poisson deviance per held-out photon of an object (H, W) made without them; None for no object."""
         held = self.exposures.held
         return None if fed_object_hw is None else object_deviance(fed_object_hw.to(held.counts.device), held)
 
@@ -140,6 +142,11 @@ def yardstick(npz: Path, *, patch_size_px: int, dose_photons: float, device: tor
     """
     dataset = read_dataset(npz)
     require_patch_size(dataset, patch_size_px, npz)
+    return laid_out(dataset, dose_photons=dose_photons, device=device)
+
+
+def laid_out(dataset: PtychoDataset, *, dose_photons: float, device: torch.device) -> Yardstick:
+    """Lay out a scan that has been read; one without `intensity_scale` holds `dose_photons` per pattern."""
     scan = scan_tensors(dataset, dose_photons, device)
     truth = dataset.object_guess
     shape = bounding_shape(scan) if truth is None else (truth.shape[0], truth.shape[1])
@@ -147,5 +154,5 @@ def yardstick(npz: Path, *, patch_size_px: int, dose_photons: float, device: tor
         exposures=part_scan(scan, FED_SHARE, counter_seed(DEAL_SEED)),
         object_shape=shape,
         truth=truth,
-        box=evaluation_box(scan.positions_yx, shape, patch_size_px),
+        box=evaluation_box(scan.positions_yx, shape, dataset.patch_size_px),
     )

@@ -26,6 +26,7 @@ FLOORS = {
             "logs",
             "ingest",
             "evaluate",
+            "reconstruct",
             "compare",
             "report",
             "export",
@@ -108,7 +109,7 @@ FLOORS = {
     ],
     "ptycho_torch": [
         ["pipeline"],
-        ["reconstruction_jobs", "exporting.formats"],
+        ["reconstruction_jobs", "new_scan", "exporting.formats"],
         [
             "network_evaluation",
             "solvers",
@@ -119,7 +120,7 @@ FLOORS = {
             "exporting.phase_picture",
             "exporting.network_program",
         ],
-        ["yardstick", "exporting.content"],
+        ["yardstick", "scan_result", "exporting.content"],
         ["ptychi_solver", "training_metrics"],
         ["reconstruction"],
         ["adaptation", "trainer"],

@@ -134,7 +134,7 @@ def test_print_only_touches_nothing_and_needs_no_slurm(place: Workplace) -> None
 
 
 @pytest.mark.parametrize(
-    "verb", ["submit", "check", "prepare", "collect", "status", "retry", "logs", "cancel", "verify", "ingest"]
+    "verb", ["submit", "check", "prepare", "collect", "status", "retry", "logs", "cancel", "verify", "reconstruct", "ingest"]
 )
 def test_help_ends_with_two_examples(place: Workplace, verb: str) -> None:
     answer = place.run(verb, "--help")
@@ -149,7 +149,7 @@ def test_help_ends_with_two_examples(place: Workplace, verb: str) -> None:
     [
         ("submit", "--help"),
         ("submit", "--study", str(SMOKE), "--print-only"),
-        *((verb, "--help") for verb in ("check", "status", "retry", "logs", "cancel", "verify")),
+        *((verb, "--help") for verb in ("check", "status", "retry", "logs", "cancel", "verify", "reconstruct")),
     ],
 )
 def test_quick_answers_import_no_torch_and_no_numpy(place: Workplace, arguments: tuple[str, ...]) -> None:
