@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ptycho_torch.back_projection import back_project
 from ptycho_torch.network_parts import pad_to_window
 from ptycho_torch.precision import Precision
-from ptycho_torch.reassembly import GroupCanvas
+from ptycho_torch.reassembly import CanvasSides, GroupCanvas
 from ptycho_torch.symmetries import turned, turned_back
 from ptycho_torch.unet import UNet
 
@@ -48,15 +48,19 @@ class BackProjectionUNet(nn.Module):
         self.margin_px = patch_size_px // 8
         self.unet = UNet(3, widths, 2, head_gain, precision)
 
-    def forward(self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0) -> Tensor:
+    def forward(
+        self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0, canvas_px: CanvasSides | None = None
+    ) -> Tensor:
         """Patches of groups of patterns: see `PatchNetwork`."""
         if self.mixes_channels:
-            return self._on_canvas(counts, probes, centers_yx, turn)
+            return self._on_canvas(counts, probes, centers_yx, turn, canvas_px)
         alone = [tensor.flatten(0, 1)[:, None] for tensor in (counts, probes, centers_yx)]
         return self._on_canvas(alone[0], alone[1], alone[2], turn).view(counts.shape)
 
-    def _on_canvas(self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int) -> Tensor:
-        canvas = GroupCanvas(centers_yx, counts.shape[-1])
+    def _on_canvas(
+        self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int, canvas_px: CanvasSides | None = None
+    ) -> Tensor:
+        canvas = GroupCanvas(centers_yx, counts.shape[-1], canvas_px)
         features = _features(canvas.sum(back_project(counts, probes)), canvas.sum(probes.abs().square()))
         m = self.margin_px
         out = turned_back(self.unet(turned(features[..., m:-m, m:-m], turn)), turn)

@@ -10,7 +10,7 @@ from ptycho_torch.canvas_unet import CanvasUNet, Refiner
 from ptycho_torch.config import JobConfig, RefinerConfig, TrainingConfig
 from ptycho_torch.dataset import counter_seed
 from ptycho_torch.ptychopinn_cnn import PtychoPINN
-from ptycho_torch.reassembly import merge_group
+from ptycho_torch.reassembly import CanvasSides, merge_group
 
 WEIGHT_FLOOR = 1e-3
 """Weight of a pixel that no light reaches, as a share of the brightest."""
@@ -22,7 +22,9 @@ class PatchNetwork(Protocol):
     mixes_channels: bool
     """True: the patterns of a group are seen together. False: each pattern is seen alone."""
 
-    def __call__(self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0) -> Tensor:
+    def __call__(
+        self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0, canvas_px: CanvasSides | None = None
+    ) -> Tensor:
         """Patches (B, C, N, N) of groups, complex; the arguments are those of `PtychoModel.forward`."""
 
 
@@ -52,7 +54,9 @@ class PtychoModel(nn.Module):
         """Whether a patch network needs whole groups, or takes each pattern alone."""
         return cast(PatchNetwork, self.network).mixes_channels
 
-    def forward(self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0) -> Tensor:
+    def forward(
+        self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0, canvas_px: CanvasSides | None = None
+    ) -> Tensor:
         """Object patches that explain photon counts, by a patch network.
 
         Parameters
@@ -65,12 +69,15 @@ class PtychoModel(nn.Module):
             (B, C, 2) int64 whole-pixel centres on the object.
         turn
             In which of the eight ways of `symmetries` a network that sees images looks at them.
+        canvas_px
+            The sides of the canvas on which a network looks at a group, where it does: what it makes of a group then does not
+            depend on the others of the batch. None: as small as holds each of them.
 
         Returns
         -------
         (B, C, N, N) complex64.
         """
-        return merge_group(self.network(counts, probes, centers_yx, turn), centers_yx, light_weights(probes))
+        return merge_group(self.network(counts, probes, centers_yx, turn, canvas_px), centers_yx, light_weights(probes))
 
 
 def light_weights(probes: Tensor) -> Tensor:

@@ -1,5 +1,9 @@
 """The object of a scan as a trained network alone sees it."""
 
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -9,8 +13,11 @@ from ptycho_torch.dataset import ScanTensors
 from ptycho_torch.grouping import nearest_groups
 from ptycho_torch.held_out import in_batches
 from ptycho_torch.model import PtychoModel
-from ptycho_torch.reassembly import Stitcher
+from ptycho_torch.reassembly import CanvasSides, Stitcher
 from ptycho_torch.symmetries import N_TURNS
+
+CANVAS_STEPS = 8
+"""The canvas of a group grows in steps of this part of a patch."""
 
 
 def network_object(model: PtychoModel, scan: ScanTensors, job: JobConfig, object_shape: tuple[int, int]) -> Tensor:
@@ -31,10 +38,29 @@ def _stitched(model: PtychoModel, scan: ScanTensors, job: JobConfig, object_shap
     stitcher = Stitcher(object_shape)
     sides = N_TURNS if job.training.augment else 1
     for turn in range(min(sides, len(groups))):
-        for rows in in_batches(groups[turn::sides], job, scan.counts.device):
+        for canvas_px, rows in _batches(groups[turn::sides], scan, job):
             probes, centers = scan.probes_of(rows), scan.centers[rows]
-            stitcher.add(model(scan.counts[rows], probes, centers, turn), centers, probes.abs().square())
+            stitcher.add(model(scan.counts[rows], probes, centers, turn, canvas_px), centers, probes.abs().square())
     return stitcher.result()[0].to(scan.counts.device)
+
+
+def _batches(groups: npt.NDArray[np.int64], scan: ScanTensors, job: JobConfig) -> Iterator[tuple[CanvasSides | None, Tensor]]:
+    """Batches of groups (b, C), and the sides of the canvas that all groups of a batch have.
+
+    Groups of one batch have canvases of one size. Were each put on that of the batch's largest, what a network makes of it would
+    hang on its company, and so on the size of the batches. Sides are rounded up, so that batches are not many and small.
+    """
+    if groups.shape[1] == 1:
+        yield from ((None, rows) for rows in in_batches(groups, job, scan.counts.device))
+        return
+    patch_size = scan.counts.shape[-1]
+    step_px = max(1, patch_size // CANVAS_STEPS)
+    centers = scan.centers.cpu().numpy()[groups]
+    steps = -(-np.ptp(centers, axis=1) // step_px)
+    for alike in np.unique(steps, axis=0):
+        height, width = (patch_size + step_px * alike).tolist()
+        for rows in in_batches(groups[(steps == alike).all(axis=1)], job, scan.counts.device):
+            yield (height, width), rows
 
 
 def bounding_shape(scan: ScanTensors) -> tuple[int, int]:

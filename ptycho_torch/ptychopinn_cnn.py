@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from ptycho_torch.network_parts import glorot_, pad_to_window
 from ptycho_torch.precision import Precision, in_precision
+from ptycho_torch.reassembly import CanvasSides
 
 BOTTLENECK_PX = 8
 NARROWEST = {32: 64, 64: 32, 128: 16, 256: 8}
@@ -101,8 +102,10 @@ class PtychoPINN(nn.Module):
                 decoder.center_head.weight.mul_(head_gain)
                 decoder.frame_head.weight.mul_(head_gain)
 
-    def forward(self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0) -> Tensor:
-        """Patches of groups of patterns: see `PatchNetwork`. It sees no image that could be turned, and does without centres."""
+    def forward(
+        self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0, canvas_px: CanvasSides | None = None
+    ) -> Tensor:
+        """Patches of groups of patterns: see `PatchNetwork`. It sees no image to be turned, and needs no centres or canvas."""
         with in_precision(self._precision, counts.device):
             code = self.encoder(_normalized_amplitude(counts, probes))
             amplitude, phase = self.amplitude(code), self.phase(code)

@@ -7,11 +7,15 @@ Axes: B groups, C patterns of a group, N×N pixels of a patch, H×W pixels of th
 """
 
 import math
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from ptycho_torch.physics import add_patches, patch_indices
+
+CanvasSides: TypeAlias = tuple[int, int]
+"""Height and width of a group's canvas [px]."""
 
 
 def merge_group(patches: Tensor, centers_yx: Tensor, weights: Tensor) -> Tensor:
@@ -48,11 +52,13 @@ class GroupCanvas:
         (B, C, 2) int64 whole-pixel centres on the object.
     patch_size
         N.
+    sides
+        Height and width, which hold every group; None: as small as does.
     """
 
-    def __init__(self, centers_yx: Tensor, patch_size: int) -> None:
+    def __init__(self, centers_yx: Tensor, patch_size: int, sides: CanvasSides | None = None) -> None:
         corners = centers_yx - centers_yx.amin(dim=1, keepdim=True)
-        height, width = (corners.amax(dim=(0, 1)) + patch_size).tolist()
+        height, width = (corners.amax(dim=(0, 1)) + patch_size).tolist() if sides is None else sides
         self.shape = (centers_yx.shape[0], height, width)
         within_group = patch_indices(corners.flatten(0, 1) + patch_size // 2, patch_size, width)
         first = height * width * torch.arange(centers_yx.shape[0], device=centers_yx.device)

@@ -122,7 +122,8 @@ def test_the_same_again_gives_the_same_bytes_but_for_the_seconds(bundle: Path, s
 
 
 @pytest.mark.parametrize(
-    "training", [{"fuse_groups": False}, {"architecture": "canvas_unet"}, {"architecture": "ptychopinn", "n_filters_scale": 1}]
+    "training",
+    [{}, {"fuse_groups": False}, {"architecture": "canvas_unet"}, {"architecture": "ptychopinn", "n_filters_scale": 1}],
 )
 def test_batches_of_any_size_give_the_same_object(scan: Path, tmp_path: Path, training: dict[str, Any]) -> None:
     folder = bundle_of(tiny_job(gridsize=2, **training), tmp_path)

@@ -12,6 +12,7 @@ from ptycho_torch.atomic_files import sha256_file
 from ptycho_torch.model import PtychoModel
 from ptycho_torch.network_object import bounding_shape
 from ptycho_torch.physics import add_patches
+from ptycho_torch.reassembly import CanvasSides
 from ptycho_torch.reconstruction import Reconstruction, reconstruct
 from ptycho_torch.training_metrics import image_metrics, photon_collapse
 
@@ -24,7 +25,9 @@ class _Constant(nn.Module):
         self.value, self.mixes_channels = value, mixes_channels
         self.group_sizes: set[int] = set()
 
-    def forward(self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0) -> Tensor:
+    def forward(
+        self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0, canvas_px: CanvasSides | None = None
+    ) -> Tensor:
         self.group_sizes.add(counts.shape[1])
         return torch.full_like(probes, self.value)
 
