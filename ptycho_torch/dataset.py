@@ -119,15 +119,23 @@ def scan_tensors(dataset: PtychoDataset, dose_photons: float, device: torch.devi
 
 def _as_tensors(dataset: PtychoDataset, device: torch.device) -> ScanTensors:
     centers, shifts = split_positions(torch.from_numpy(dataset.positions_yx))
-    counts = np.fft.ifftshift(dataset.counts(), axes=(-2, -1))
     probe = torch.from_numpy(dataset.probe_guess * np.complex64(dataset.intensity_scale))
     return ScanTensors(
         positions_yx=dataset.positions_yx,
-        counts=torch.from_numpy(counts).to(device),
+        counts=torch.from_numpy(_corner_counts(dataset)).to(device),
         centers=centers.to(device),
         shifts=shifts.float().to(device),
         probe=probe.to(device),
     )
+
+
+def _corner_counts(dataset: PtychoDataset) -> npt.NDArray[np.float32]:
+    """The counts (n, N, N), zero frequency at the corner; made a few patterns at a time, so that there are never two of them."""
+    counts = np.empty_like(dataset.diffraction)
+    for first in range(0, len(counts), CHUNK_PATTERNS):
+        rows = slice(first, first + CHUNK_PATTERNS)
+        counts[rows] = np.fft.ifftshift(dataset.counts(rows), axes=(-2, -1))
+    return counts
 
 
 def validation_strip(positions_yx: npt.NDArray[np.float64], fraction: float, at_least: int) -> tuple[Tensor, Tensor]:

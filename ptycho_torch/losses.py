@@ -10,6 +10,9 @@ from torch import Generator, Tensor
 DARK_SHARE = 1e-3
 """Dark counts added to expectation and counts alike, as a share of the mean count: bounds the logarithm and its gradient."""
 
+DEALT_AT_ONCE = 1 << 22
+"""Pixels whose photons are dealt in one call: bounds the memory, and on a CPU the same photons are dealt whatever it is."""
+
 
 def poisson_deviance(expected: Tensor, counts: Tensor) -> Tensor:
     """Half the Poisson deviance per photon: 0 for a perfect fit, never negative.
@@ -56,6 +59,8 @@ def split_photons(counts: Tensor, fraction: float, generator: Generator) -> tupl
     -------
     The two parts, on the device of `counts`; they sum to `counts`.
     """
-    dealt = counts.to(generator.device)
-    fed = torch.binomial(dealt, torch.full_like(dealt, fraction), generator=generator).to(counts.device)
+    fed = torch.empty_like(counts, memory_format=torch.contiguous_format)
+    for ours, dealt in zip(counts.reshape(-1).split(DEALT_AT_ONCE), fed.view(-1).split(DEALT_AT_ONCE), strict=True):
+        photons = ours.to(generator.device)
+        dealt.copy_(torch.binomial(photons, torch.full_like(photons, fraction), generator=generator))
     return fed, counts - fed

@@ -85,8 +85,8 @@ class PtychoDataset:
         """Scan positions (n, 2), rows first [px]."""
         return np.stack([self.ycoords, self.xcoords], axis=1)
 
-    def counts(self) -> npt.NDArray[np.float32]:
-        """Photon counts (n, N, N), whole numbers, zero frequency at the centre.
+    def counts(self, rows: slice = slice(None)) -> npt.NDArray[np.float32]:
+        """Photon counts (n, N, N), whole numbers, zero frequency at the centre; of some patterns, or of all.
 
         Raises
         ------
@@ -97,7 +97,7 @@ class PtychoDataset:
             raise DataContractError(
                 "The dataset has no `intensity_scale`, so its photon counts are unknown.", hint="Set it from the dose first."
             )
-        counts: npt.NDArray[np.float32] = self.diffraction * np.float32(self.intensity_scale)
+        counts: npt.NDArray[np.float32] = self.diffraction[rows] * np.float32(self.intensity_scale)
         np.square(counts, out=counts)
         np.rint(counts, out=counts)
         return counts

@@ -92,9 +92,13 @@ class Stitcher:
         size = patches.shape[-1]
         centers = centers_yx.reshape(-1, 2).cpu()
         weighted, weight = (patches * weights).reshape(-1, size, size), weights.reshape(-1, size, size)
-        object_shape = (self._weight.shape[0], self._weight.shape[1])
-        self._weighted += add_patches(weighted.cpu().to(torch.complex128), centers, object_shape)
-        self._weight += add_patches(weight.cpu().to(torch.float64), centers, object_shape)
+        corner = centers.amin(dim=0) - size // 2
+        height, width = (centers.amax(dim=0) - centers.amin(dim=0) + size).tolist()
+        # Only where these patches lie: a canvas of a large scan is not gone through for every few of them.
+        (top, left), inside = corner.tolist(), (height, width)
+        box = (slice(top, top + height), slice(left, left + width))
+        self._weighted[box] += add_patches(weighted.cpu().to(torch.complex128), centers - corner, inside)
+        self._weight[box] += add_patches(weight.cpu().to(torch.float64), centers - corner, inside)
 
     def result(self) -> tuple[Tensor, Tensor]:
         """The object (H, W) complex64, 1 where no patch lay, and the summed weights (H, W) float32."""

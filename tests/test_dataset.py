@@ -1,5 +1,6 @@
 """Laws of loading, of the validation strip and of an epoch's batches."""
 
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from ptycho_torch import legacy_bridge, params
 from ptycho_torch.config import BaseConfig, DatasetRecipe, JobConfig, ProceduralBase, ScanConfig, SplitConfig, TrainingConfig
-from ptycho_torch.dataset import ScanTensors, counter_seed, epoch_batches, load_scan, validation_strip
+from ptycho_torch.dataset import ScanTensors, counter_seed, epoch_batches, load_scan, scan_tensors, validation_strip
 from ptycho_torch.errors import BridgeError, DataContractError, GroupingError
 from ptycho_torch.losses import poisson_deviance
 from ptycho_torch.npz_contract import PtychoDataset, read_dataset, write_dataset
@@ -84,6 +85,16 @@ def test_loaded_counts_are_the_files_with_zero_frequency_at_the_corner(tmp_path:
     dataset = _dataset()
     scan = _load(tmp_path, dataset, _job())
     assert torch.equal(torch.fft.fftshift(scan.counts, dim=(1, 2)), torch.from_numpy(dataset.counts()))
+
+
+def test_counts_are_made_without_a_second_copy_of_them_all() -> None:
+    patterns = np.random.default_rng(0).random((2000, N, N), dtype=np.float32)
+    dataset = PtychoDataset(patterns, 10.0, np.ones((N, N), np.complex64), None, np.full(2000, 20.0), np.full(2000, 20.0))
+    tracemalloc.start()
+    scan_tensors(dataset, 1.0, CPU)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert patterns.nbytes <= peak_bytes < 1.4 * patterns.nbytes
 
 
 def test_loaded_probe_is_in_photons(tmp_path: Path) -> None:

@@ -66,6 +66,14 @@ def test_same_generator_state_deals_the_same_photons() -> None:
     assert not torch.equal(_split(counts)[0], _split(counts, seed=2)[0])
 
 
+def test_photons_dealt_a_few_at_a_time_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = torch.poisson(torch.full((5, 8, 8), 20.0), generator=torch.Generator().manual_seed(1))
+    at_once = _split(counts, 0.5, 7)
+    monkeypatch.setattr("ptycho_torch.losses.DEALT_AT_ONCE", 33)
+    for whole, parted in zip(at_once, _split(counts, 0.5, 7), strict=True):
+        assert torch.equal(whole, parted)
+
+
 @pytest.mark.parametrize(("device", "dealing"), [("cpu", "cpu"), ("cuda:1", "cuda:1"), ("mps", "cpu"), ("xpu", "cpu")])
 def test_photons_are_dealt_where_torch_has_a_binomial(device: str, dealing: str) -> None:
     assert dealing_device(torch.device(device)) == torch.device(dealing)

@@ -24,11 +24,13 @@ class _Constant(nn.Module):
         super().__init__()
         self.value, self.mixes_channels = value, mixes_channels
         self.group_sizes: set[int] = set()
+        self.most_patterns = 0
 
     def forward(
         self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0, canvas_px: CanvasSides | None = None
     ) -> Tensor:
         self.group_sizes.add(counts.shape[1])
+        self.most_patterns = max(self.most_patterns, counts.shape[0] * counts.shape[1])
         return torch.full_like(probes, self.value)
 
 
@@ -54,6 +56,13 @@ def test_only_a_network_that_mixes_patterns_is_fed_groups() -> None:
     _reconstruct(alone, gridsize=2)
     _reconstruct(mixing, gridsize=2)
     assert (alone.group_sizes, mixing.group_sizes) == ({1}, {4})
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 9, 100])
+def test_a_network_sees_a_batch_at_a_time_or_one_group(batch_size: int) -> None:
+    network = _Constant(1, mixes_channels=True)
+    reconstruct(PtychoModel(network), tiny_scan(), tiny_job(gridsize=2, batch_size=batch_size), OBJECT_SHAPE)
+    assert network.most_patterns <= max(4, batch_size)
 
 
 def test_a_flat_answer_is_called_collapsed_and_scores_as_flat() -> None:
