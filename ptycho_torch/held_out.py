@@ -109,6 +109,35 @@ def object_deviance(object_hw: Tensor, scan: ScanTensors) -> float:
     return total / photons
 
 
+@torch.no_grad()
+def noise_deviance(object_hw: Tensor, scan: ScanTensors, seed: int) -> float:
+    """The deviance that an object (H, W) complex64 would get of photons like a scan's, if it were the true one: of counts that
+    are drawn from it. What is above it is no noise of photons.
+
+    Raises
+    ------
+    PtychoError
+        The object gives no photon.
+    """
+    draw = torch.Generator(dealing_device(scan.counts.device)).manual_seed(seed)
+
+    def drawn(rows: Tensor) -> Tensor:
+        patches = cut_patches(object_hw, scan.centers[rows], scan.counts.shape[-1])
+        expected = diffraction_intensity(patches, scan.probes_of(rows))
+        return torch.poisson(expected.to(draw.device), generator=draw).to(expected.device)
+
+    total, photons = 0.0, 0.0
+    for rows in scan.chunks():
+        chunk = replace(scan.take(rows), counts=drawn(rows))
+        chunk_photons = float(chunk.counts.sum())
+        if chunk_photons > 0:
+            total += object_deviance(object_hw, chunk) * chunk_photons
+            photons += chunk_photons
+    if photons == 0:
+        raise PtychoError("An object lets no photon through, so that nothing can be scored.", hint="Is the probe dark?")
+    return total / photons
+
+
 def prediction_deviance(predict: Predictor, scan: ScanTensors, rows: Tensor, parts: PhotonParts) -> Tensor:
     """Half the Poisson deviance per held-out photon of what is predicted from the fed ones.
 

@@ -26,9 +26,10 @@ class ScanReconstruction:
     """(H, W) the scan's `objectGuess`, where it has one."""
     geometry: ScanGeometry
     held_out_deviance: dict[str, float]
-    """Half the Poisson deviance per held-out photon of `flat` (O = 1), `network` and, where it was asked for, `refined`."""
+    """Half the Poisson deviance per held-out photon of `flat` (O = 1), `network` and, where it was asked for, `refined`; and
+    `noise`, what the network's object would get if it were the true one."""
     scores: dict[str, dict[str, Any]] | None
-    """The same three against the truth, the fields of `evaluation.ImageScores`; None without a truth."""
+    """The same objects against the truth, the fields of `evaluation.ImageScores`; None without a truth."""
     provenance: dict[str, Any]
     """What it was made of, by what, how and how fast, as JSON values; nothing but its seconds changes from run to run."""
     warnings: tuple[str, ...]

@@ -1,6 +1,7 @@
 """A new scan with the bundle of a job: what the job itself made of it, whatever the batches, and errors that say what to do."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +18,15 @@ from fly64_hpc.errors import RequestError
 from fly64_hpc.job_record import AttemptRecord
 from ptycho_torch.bundle import bundle_facts, write_bundle
 from ptycho_torch.config import JobConfig, PtychoError
-from ptycho_torch.errors import CheckpointError, ConfigError, DataContractError, DeviceError
+from ptycho_torch.errors import CheckpointError, ConfigError, DataContractError, DeviceError, SolverDivergedError
+from ptycho_torch.held_out import noise_deviance, object_deviance
 from ptycho_torch.model import seeded_model
-from ptycho_torch.new_scan import doubts
+from ptycho_torch.new_scan import doubts, unexplained_share
 from ptycho_torch.npz_archive import AnyArray, read_arrays
 from ptycho_torch.npz_contract import PtychoDataset, read_reconstruction, write_dataset
 from ptycho_torch.pipeline import HalfFiles, TrainingFiles, evaluate_job, reconstruct_scan, train_job
 from ptycho_torch.scan_geometry import ScanGeometry
+from ptycho_torch.yardstick import Yardstick, laid_out
 
 REFINER = {"unet_widths": (4, 8), "epochs": 1, "most_steps": 4, "exposures": 1, "adaptation_epochs": 1, "batch_size": 8}
 ARRAYS = ("object", "refined", "weight", "box", "truth", "ycoords", "xcoords", "probe", "metadata_json")
@@ -156,20 +159,60 @@ def test_the_file_has_what_a_reader_needs(bundle: Path, tmp_path: Path) -> None:
     assert set(read_reconstruction(tmp_path / "object.npz").images) == {"network", "refined"}
 
 
-def test_held_out_photons_need_no_truth_and_warn_of_a_probe_that_is_wrong(trained: Trained, tmp_path: Path) -> None:
-    dataset = replace(tiny_dataset(with_truth=False), probe_guess=np.roll(tiny_dataset(with_truth=False).probe_guess, 5, axis=0))
-    write_dataset(tmp_path / "wrong.npz", replace(dataset, probe_guess=dataset.probe_guess * np.complex64(1.3)))
-    wrong = reconstruct_scan(trained.files.folder, tmp_path / "wrong.npz")
-    assert wrong.scores is None
-    assert bool(wrong.warnings) == (wrong.held_out_deviance["network"] >= wrong.held_out_deviance["flat"])
+def laid(**changes: Any) -> Yardstick:
+    return laid_out(replace(tiny_dataset(with_truth=True, n=60), **changes), dose_photons=1.0, device=torch.device("cpu"))
 
 
-@pytest.mark.parametrize(("network", "warns"), [(0.4, False), (0.5, True), (0.6, True), (float("nan"), True)])
-def test_a_network_no_better_than_a_flat_object_is_doubted(network: float, warns: bool) -> None:
-    said = doubts({"flat": 0.5, "network": network, "refined": 0.1})
-    assert [f"(deviance per photon {network:.4g} against 0.5): the probe, the positions" in line for line in said] == [
-        True
-    ] * warns
+def deviances_of_the_truth(scan: Yardstick) -> dict[str, float]:
+    """As if a network had made the very truth."""
+    held, truth = scan.exposures.held, torch.from_numpy(scan.truth)
+    objects = {"flat": torch.ones_like(truth), "network": truth}
+    return {name: object_deviance(one, held) for name, one in objects.items()} | {"noise": noise_deviance(truth, held, 0)}
+
+
+def test_what_is_right_is_explained_but_for_noise() -> None:
+    deviances = deviances_of_the_truth(laid())
+    assert deviances["network"] == pytest.approx(deviances["noise"], rel=0.02)
+    assert abs(unexplained_share(deviances)) < 0.05
+    assert doubts(deviances) == []
+
+
+@pytest.mark.parametrize("wrong", ["conjugated", "brighter", "mirrored"])
+def test_a_wrong_probe_and_wrong_positions_are_doubted(wrong: str) -> None:
+    right = tiny_dataset(with_truth=True, n=60)
+    changes = {
+        "conjugated": {"probe_guess": right.probe_guess.conj()},
+        "brighter": {"probe_guess": right.probe_guess * np.complex64(1.3)},
+        "mirrored": {"ycoords": right.ycoords.max() + right.ycoords.min() - right.ycoords},
+    }
+    (said,) = doubts(deviances_of_the_truth(laid(**changes[wrong])))
+    assert re.search(r"leaves \d+ % of what a flat one leaves unexplained .*: the probe, the positions or the photon scale", said)
+
+
+@pytest.mark.parametrize(
+    ("network", "flat", "noise", "warns"),
+    [(0.5, 0.7, 0.4, False), (0.51, 0.7, 0.4, True), (0.8, 0.7, 0.4, True), (0.3, 0.35, 0.4, False), (0.35, 0.35, 0.4, True)],
+)
+def test_a_third_of_what_a_flat_object_leaves_is_the_limit(network: float, flat: float, noise: float, warns: bool) -> None:
+    assert len(doubts({"flat": flat, "network": network, "noise": noise, "refined": 0.1})) == warns
+
+
+def test_a_scan_without_a_truth_has_no_scores_and_a_network_that_knows_nothing_is_doubted(bundle: Path, tmp_path: Path) -> None:
+    result = reconstruct_scan(bundle, scan_in(tmp_path, object_guess=None))
+    assert result.scores is None
+    assert len(result.warnings) == 1
+
+
+def test_an_object_that_is_no_number_is_an_error(scan: Path, tmp_path: Path) -> None:
+    job = tiny_job()
+    broken = {name: torch.full_like(weight, torch.nan) for name, weight in seeded_model(job).state_dict().items()}
+    write_bundle(tmp_path, broken, bundle_facts(job))
+    refused(tmp_path, scan, SolverDivergedError, "object by the network method became infinite or not a number.*Is the probe")
+
+
+def test_a_dark_probe_is_an_error(bundle: Path, tmp_path: Path) -> None:
+    npz = scan_in(tmp_path, probe_guess=np.full((N, N), 1e-30, np.complex64))
+    refused(bundle, npz, PtychoError, "An object lets no photon through.*Is the probe dark")
 
 
 def refused(bundle: Path, scan: Path, error: type[PtychoError], words: str, **arguments: Any) -> PtychoError:
@@ -281,7 +324,7 @@ def test_the_verb_answers_a_machine(bundle: Path, scan: Path, tmp_path: Path, ca
     answer = json.loads(capsys.readouterr().out)
     assert answer["target"] == str(tmp_path / "o.npz")
     assert answer["provenance"]["batch_patterns"] == 16
-    assert answer["held_out_deviance"].keys() == answer["scores"].keys() == {"flat", "network"}
+    assert answer["held_out_deviance"].keys() - {"noise"} == answer["scores"].keys() == {"flat", "network"}
 
 
 @pytest.mark.parametrize(
