@@ -117,9 +117,10 @@ def doubts(held_out_deviance: dict[str, float]) -> list[str]:
     if share <= MOST_UNEXPLAINED_SHARE:
         return []
     figures = ", ".join(f"{name} {held_out_deviance[name]:.4g}" for name in (NETWORK, FLAT, NOISE))
+    left = f"{100 * share:.0f} %" if share < 1 else "all"
     return [
-        f"The network's object leaves {100 * share:.0f} % of what a flat one leaves unexplained of held-out photons, noise taken "
-        f"off (deviance per photon: {figures}): the probe, the positions or the photon scale of the scan is likely wrong, or the "
+        f"The network's object leaves {left} of what a flat one leaves unexplained of held-out photons, noise taken off "
+        f"(deviance per photon: {figures}): the probe, the positions or the photon scale of the scan is likely wrong, or the "
         "scan is unlike what the network has learnt. Check these first: with a wrong probe, refinement makes an object worse."
     ]
 
