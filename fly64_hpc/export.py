@@ -19,11 +19,10 @@ from fly64_hpc.command_line import (
     study_paths,
 )
 from fly64_hpc.errors import EXIT_OK, RequestError
-from fly64_hpc.job_matrix import select
+from fly64_hpc.job_matrix import chosen_job, select
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import bundle_of
 from fly64_hpc.job_state import JobState
-from fly64_hpc.logs import chosen_job
 from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.train_task import checked_file
 
