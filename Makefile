@@ -1,10 +1,12 @@
-# Everything is installed into .venv; nothing outside it is touched (but by the targets that bring up a cluster).
+# Everything is installed into .venv, and what only test-clients needs into build/clients; nothing outside them is touched (but by
+# the targets that bring up a cluster).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 ITERATIVE := $(VENV)/.iterative
 PTYCHI := ptychi==2.2.0
+CLIENTS := build/clients
 
 .DEFAULT_GOAL := help
 .PHONY: help install iterative demo test lint test-long test-guides test-real test-clients test-browser test-slurm test-all bench cluster-up cluster-down picture thinned-picture report-picture status-picture comparison-tables recipe-studies recipe-tables fault-table schema clean
@@ -20,6 +22,12 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 $(ITERATIVE): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[test,iterative]
 	$(BIN)/python -m pip install --quiet --no-deps $(PTYCHI)
+	@touch $@
+
+# Alone, without what they ask for: of that, their readers, writers and models need only what .venv has.
+$(CLIENTS)/.installed: $(INSTALLED) tests/clients/requirements.txt
+	rm -rf $(CLIENTS)
+	$(BIN)/python -m pip install --quiet --no-deps --target $(CLIENTS) --requirement tests/clients/requirements.txt
 	@touch $@
 
 install: $(INSTALLED)  ## make .venv with everything in it
@@ -45,7 +53,7 @@ test-long: $(INSTALLED)  ## the demo study and a ptychopinn job, with what they 
 test-guides: $(INSTALLED)  ## a newcomer's way through the tutorial and the how-tos, each from a clone of its own
 	$(BIN)/python -m pytest -m guides
 
-test-clients: $(ITERATIVE)  ## pty-chi installed beside the pinned torch, and the tests of its adapter
+test-clients: $(ITERATIVE) $(CLIENTS)/.installed  ## pty-chi and its adapter; ptychodus, silx and cdtools open exports and write for ingest
 	$(BIN)/python -m pytest -m clients
 
 test-browser: $(INSTALLED)  ## the report in a real browser, where chromium is installed
