@@ -80,7 +80,18 @@ def _add_array_flags(parser: argparse.ArgumentParser) -> None:
         help="which number of a position comes first, y along rows",
     )
     parser.add_argument(
-        "--flip-positions", choices=("none", "y", "x", "yx"), default="none", help="coordinates whose sign is turned"
+        "--flip-positions",
+        choices=("auto", "none", "y", "x", "yx"),
+        default="auto",
+        help="coordinates whose sign is turned (default: none)",
+    )
+    parser.add_argument(
+        "--find-orientation",
+        action="store_true",
+        help="find order and signs of positions from the patterns, and check their scale; the two flags above settle a tie",
+    )
+    parser.add_argument(
+        "--position-scale", type=float, default=1.0, metavar="FACTOR", help="a factor that positions are multiplied with"
     )
     parser.add_argument(
         "--probe-mode", choices=("auto", "strongest"), default="auto", help="keep the strongest of several modes, however weak"
@@ -115,9 +126,11 @@ def _options(arguments: argparse.Namespace) -> Any:
     if arguments.bin_px < 1:
         raise RequestError(f"--bin-px is {arguments.bin_px}; allowed is a whole number, at least 1.", hint="1 keeps all pixels.")
     geometry = {name: getattr(arguments, name) for name in GEOMETRY_FLAGS if getattr(arguments, name) is not None}
-    for name, value in geometry.items():
+    for name, value in (geometry | {"position_scale": arguments.position_scale}).items():
         if not value > 0 or value == float("inf"):
-            raise RequestError(f"{_flag(name)} is {value:g}; allowed is a number above 0.", hint="See --help for its unit.")
+            raise RequestError(
+                f"{_flag(name)} is {value:g}; allowed is a number above 0.", hint="See --help for its meaning and unit."
+            )
     names = set(pipeline.IngestOptions.model_fields) & set(vars(arguments)) - {"format", "geometry"}
     told = {name: getattr(arguments, name) for name in names}
     return pipeline.IngestOptions(

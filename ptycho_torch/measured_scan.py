@@ -28,6 +28,7 @@ from ptycho_torch.foreign_scans.pattern_survey import beam_center, dc_at_center,
 from ptycho_torch.foreign_scans.probe_window import Probe, cut_probe, far_field_center, one_mode
 from ptycho_torch.foreign_scans.recognition import read_foreign_scan
 from ptycho_torch.npz_contract import PtychoDataset, write_dataset
+from ptycho_torch.oriented_scan import find_orientation
 from ptycho_torch.scan_geometry import ScanGeometry
 
 __all__ = ["IngestOptions", "IngestReport", "ingest"]
@@ -102,7 +103,10 @@ def ingest(source: Path, target: Path, *, options: IngestOptions) -> IngestRepor
     n_positions = len(scan.positions.yx) if scan.positions is not None else None
     check_pattern_shape(scan.patterns, scan.patterns_name, n_positions, path)
     _check_square(scan, work)
+    _check_may_turn(scan, work)
     dataset = _dataset(scan, work)
+    if options.find_orientation:
+        dataset = _oriented(dataset, work)
     write_dataset(target, dataset)
     photons_per_frame = float(dataset.metadata["photons_per_frame"])
     return IngestReport(work.found, work.assumed, len(dataset.diffraction), dataset.patch_size_px, photons_per_frame)
@@ -117,6 +121,31 @@ def _check_square(scan: ForeignScan, work: _Work) -> None:
             f"{2 * bin_px}.",
             hint="Crop about the beam with --patch-size-px.",
         )
+
+
+def _check_may_turn(scan: ForeignScan, work: _Work) -> None:
+    """Axes that are searched for must be free to turn."""
+    if not work.options.find_orientation:
+        return
+    if work.options.keep_object:
+        raise DataContractError(
+            f"{work.source}: --find-orientation may turn positions, and --keep-object keeps an object on which they count.",
+            hint="Leave one of the two out.",
+        )
+    height, width = scan.patterns.shape[1:]
+    if height != width and scan.positions is not None and scan.positions.unit == "px":
+        raise DataContractError(
+            f"{work.source}: patterns of {height} x {width} px have pixels of two lengths, so that positions in pixels cannot be "
+            "turned; allowed are squares, or positions in metres.",
+            hint="Leave --find-orientation out, or say lengths with --position-unit.",
+        )
+
+
+def _oriented(dataset: PtychoDataset, work: _Work) -> PtychoDataset:
+    oriented = find_orientation(dataset, work.options, work.source)
+    work.found.extend(oriented.found)
+    work.assumed.extend(oriented.assumed)
+    return replace(oriented.dataset, metadata=oriented.dataset.metadata | {"found": work.found, "assumed": work.assumed})
 
 
 def _dataset(scan: ForeignScan, work: _Work) -> PtychoDataset:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from ptycho_torch.scan_geometry import ScanGeometry
-from ptycho_torch.strict_model import Count, PatchSize, Strict
+from ptycho_torch.strict_model import Count, PatchSize, Positive, Strict
 
 FormatName = Literal[
     "auto", "tike-npz", "ptychopinn-npz", "ptychodus-training", "ptychodus-product", "cxi", "ptypy-ptyd", "arrays"
@@ -30,8 +30,13 @@ class IngestOptions(Strict):
     """Unit of the positions; pixels are those of the source's own patterns in real space."""
     position_order: Literal["auto", "yx", "xy"] = "auto"
     """Which of a position's two numbers comes first: that along rows' numbers (y) or along columns' (x)."""
-    flip_positions: Literal["none", "y", "x", "yx"] = "none"
-    """Coordinates that grow the other way than the object's row and column numbers: their sign is turned."""
+    flip_positions: Literal["auto", "none", "y", "x", "yx"] = "auto"
+    """Coordinates that grow the other way than the object's row and column numbers: their sign is turned; `auto` turns none, but
+    leaves it to `find_orientation`."""
+    find_orientation: bool = False
+    """Find the order and signs of positions from the patterns; `position_order` and `flip_positions` settle a tie."""
+    position_scale: Positive = 1.0
+    """A factor that positions are multiplied with."""
     probe_mode: Literal["auto", "strongest"] = "auto"
     """Of a probe of several modes: `strongest` keeps that one, whatever the others hold."""
     keep_object: bool = False

@@ -46,10 +46,13 @@ def with_named_arrays(scan: ForeignScan, options: IngestOptions) -> ForeignScan:
         scan = replace(scan, positions=_positions(options.positions, scan.patterns.shape[0], options))
     elif options.position_unit != "auto" or options.position_order != "auto":
         scan = replace(scan, positions=_as_told(scan.positions, options))
-    if options.flip_positions != "none" and scan.positions is not None:
+    if options.flip_positions not in ("auto", "none") and scan.positions is not None:
         signs = np.array([-1.0 if axis in options.flip_positions else 1.0 for axis in "yx"])
         scan = replace(scan, positions=replace(scan.positions, yx=scan.positions.yx * signs), object_hw=None)
         found.append(f"the sign of the positions' {' and '.join(options.flip_positions)} is turned, as the option says")
+    if options.position_scale != 1 and scan.positions is not None:
+        scan = replace(scan, positions=replace(scan.positions, yx=scan.positions.yx * options.position_scale), object_hw=None)
+        found.append(f"positions are multiplied by {options.position_scale:g}, as the option says")
     if options.probe is not None:
         path, key = split_place(options.probe)
         scan = replace(scan, probe=as_modes(read_named(options.probe), key or "probe", path))
@@ -69,10 +72,10 @@ def _positions(place: str, n_patterns: int, options: IngestOptions) -> Positions
     if array.ndim != 2 or array.shape[1] not in (2, 3):
         raise wrong_shape(path, key or "positions", array, f"({n_patterns}, 2), or 3 columns of which the first is an index")
     index = _index(array, key or "positions", path) if array.shape[1] == 3 else None
-    if options.position_order == "auto":
+    if options.position_order == "auto" and not options.find_orientation:
         raise DataContractError(
             f"{path}: nothing says which of a position's two numbers counts rows and which columns.",
-            hint="Say it with --position-order yx or --position-order xy.",
+            hint="Say it with --position-order yx or xy, or have it found with --find-orientation.",
         )
     if options.position_unit == "auto":
         raise DataContractError(
