@@ -24,13 +24,15 @@ from ptycho_torch.position_trials import FEWEST_PATTERNS, PositionTrials
 ORIENTATION_NEEDS = Lead(0.05, 5.0)
 """On a measured scan with its own probe the right orientation leads by 16 % at 12 standard errors; ties by under 1 %."""
 SCALE_NEEDS = Lead(0.002, 5.0)
-"""Simulated, an error of 5 % is seen at 6 standard errors or more from 10⁴ photons a pattern on. Few photons make a scale look
-best that is too small, for patches then overlap more; at 4.3 standard errors at most, where it was tried."""
+"""Simulated, an error of 5 % is seen at 6 standard errors or more from 10⁴ photons a pattern on."""
 ORIENTATION_STEPS, SCALE_STEPS = 10, 25
 """Gradient steps of each reconstruction, at most: what a wrong scale costs is small, and shows only near the end of a descent."""
+FEWEST_STEPS = 5
+"""Where noise ends a descent sooner, too small a scale looks best, for patches then overlap more and noise is averaged."""
 SCALES = tuple(round(0.9 + 0.025 * step, 3) for step in range(9))
 METADATA_KEY = "orientation_search"
 _SAME_PX = 1e-6
+_ASSUMED = "orientation is relative to the probe, whose focus is taken to have the right sign: the other would turn both axes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,16 +96,17 @@ def find_orientation(dataset: PtychoDataset, options: IngestOptions, source: Pat
         )
     told = AxisTurn(options.position_order == "xy", "y" in options.flip_positions, "x" in options.flip_positions)
     empty = trials.empty()
-    fitted = {turn: trials.fitted(turn.after(told.inverse), 1.0, ORIENTATION_STEPS) for turn in ALL_TURNS}
+    fitted = {turn: trials.fitted(turn.after(told.inverse), 1.0, ORIENTATION_STEPS).deviances for turn in ALL_TURNS}
     search = _Search(source, dataset, trials, told, options, contest(fitted, empty))
     turn, words = _settle(search)
     relative = turn.after(told.inverse)
-    scales = contest({scale: trials.fitted(relative, scale, SCALE_STEPS) for scale in SCALES}, empty)
-    scale_words, is_stored = _of_scale(scales)
+    fits = {scale: trials.fitted(relative, scale, SCALE_STEPS) for scale in SCALES}
+    scales = contest({scale: fit.deviances for scale, fit in fits.items()}, empty)
+    scale_words, is_stored = _of_scale(scales, fits[scales.best].steps)
     return OrientedScan(
         _turned(dataset, relative, _as_metadata(turn, search.contest, scales)),
         found=(words, scale_words) if is_stored else (words,),
-        assumed=() if is_stored else (scale_words,),
+        assumed=(_ASSUMED,) if is_stored else (_ASSUMED, scale_words),
     )
 
 
@@ -133,11 +136,12 @@ def _settle(search: _Search) -> tuple[AxisTurn, str]:
 
 def _undecided(search: _Search, tied: list[AxisTurn]) -> DataContractError:
     best, leads = search.contest.best, search.contest.leads
-    figures = "; ".join(f"{best} leads {turn} by {leads[turn]}" for turn in tied if turn != best)
+    rival = next(turn for turn in tied if turn != best)
+    names = ", or ".join(map(_named, tied)) if len(tied) == 2 else "; ".join(map(str, tied))
     return DataContractError(
-        f"{search.source}: {len(tied)} orientations of positions are tied: {', or '.join(map(_named, tied))}. "
-        f"By {search.judged_by} {figures}; {search.needed}. The reason: {_why_tied(search, tied)}.",
-        hint="Choose one of them by its flags, from the beamline's habits or the sign of the focus.",
+        f"{search.source}: {len(tied)} orientations of positions are tied: {names}. By {search.judged_by} {best} leads {rival} "
+        f"by {leads[rival]}; {search.needed}. The reason: {_why_tied(search, tied)}.",
+        hint="Choose one with --position-order and --flip-positions, from the beamline's habits or the sign of the focus.",
     )
 
 
@@ -164,7 +168,7 @@ def _why_tied(search: _Search, tied: list[AxisTurn]) -> str:
             "same patterns as far as the probe is its own conjugate mirror image, as this one is to "
             f"{_mirror_likeness(search.dataset.probe_guess):.0%}"
         )
-    return "too few photons, too little overlap, or an object that looks the same along an axis"
+    return "too few photons, too little overlap, a wrong probe, or an object that looks the same along an axis"
 
 
 def _is_same_path(yx: npt.NDArray[np.float64], turn: AxisTurn, other: AxisTurn, told: AxisTurn) -> bool:
@@ -179,13 +183,15 @@ def _mirror_likeness(probe: npt.NDArray[np.complex64]) -> float:
     return float(np.abs(np.fft.ifft2(np.fft.fft2(values) ** 2)).max() / (np.abs(values) ** 2).sum())
 
 
-def _of_scale(scales: Contest[float]) -> tuple[str, bool]:
+def _of_scale(scales: Contest[float], steps: int) -> tuple[str, bool]:
     """What to say of the positions' scale, and whether the stored one may stay without a warning."""
     tried = f"of {SCALES[0]:g} to {SCALES[-1]:g} times the stored positions, in steps of {SCALES[1] - SCALES[0]:.3g},"
     if scales.best == 1:
         nearest, lead = next(iter(scales.leads.items()))
         return f"position scale: {tried} the stored one is the best, by {lead} over {nearest:g}", True
     lead = scales.leads[1.0]
+    if steps < FEWEST_STEPS:
+        return f"position scale: too few photons to tell it, for they allow only {steps} gradient steps", True
     if not lead.reaches(SCALE_NEEDS):
         return f"position scale: {tried} {scales.best:g} is the best, but not clearly: it has {lead} over the stored one", True
     beyond = " or beyond" if scales.best in (SCALES[0], SCALES[-1]) else ""

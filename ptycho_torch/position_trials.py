@@ -3,7 +3,7 @@
 The probe stays as it is given: refined along with the object it would adapt to wrong positions.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -29,6 +29,16 @@ _MOST_PIXELS = MOST_PATTERNS * 128**2
 """Of all patterns of a trial: larger patterns are fewer, but twice the fewest at least."""
 
 
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Where held-out photons liked a descent best."""
+
+    deviances: Deviances
+    """(m,)."""
+    steps: int
+    """0: the empty field of view, from which it begins."""
+
+
 class PositionTrials:
     """Trials on the densest neighbourhood of a scan.
 
@@ -39,12 +49,13 @@ class PositionTrials:
     """
 
     def __init__(self, dataset: PtychoDataset) -> None:
-        lit = dataset.select(np.flatnonzero(dataset.diffraction.any(axis=(1, 2))))
+        rows = np.flatnonzero(dataset.diffraction.any(axis=(1, 2)))
         size_px = dataset.patch_size_px
         most = min(MOST_PATTERNS, max(2 * FEWEST_PATTERNS, _MOST_PIXELS // size_px**2))
         diameter_px = probe_diameter_px(dataset.probe_guess)
-        rows = dense_neighbourhood(lit.positions_yx, diameter_px, most) if len(lit.diffraction) else np.zeros(0, np.int64)
-        self._scan = scan_tensors(lit.select(rows), 1.0, torch.device("cpu"))
+        if len(rows):
+            rows = rows[dense_neighbourhood(dataset.positions_yx[rows], diameter_px, most)]
+        self._scan = scan_tensors(dataset.select(rows), 1.0, torch.device("cpu"))
         self._exposures = part_scan(self._scan, FED_SHARE, counter_seed(DEAL_SEED))
 
     def __len__(self) -> int:
@@ -62,13 +73,13 @@ class PositionTrials:
         return _deviances(held.flat_object(bounding_shape(held)), held)
 
     @torch.no_grad()
-    def fitted(self, turn: AxisTurn, scale: float, most_steps: int) -> Deviances:
-        """Deviances (m,) of the best step with positions so turned and scaled; not finite where the steps diverge."""
+    def fitted(self, turn: AxisTurn, scale: float, most_steps: int) -> Fit:
+        """A descent from a flat object, with positions so turned and scaled."""
         fed, held = (self._read(part, turn, scale) for part in (self._exposures.fed, self._exposures.held))
         steps = islice(descend(fed, fed.flat_object(bounding_shape(fed))), most_steps + 1)
-        return min(
-            (_deviances(object_hw, held) for object_hw in steps), key=lambda each: float(np.nan_to_num(each, nan=np.inf).sum())
-        )
+        curve = [_deviances(object_hw, held) for object_hw in steps]
+        best = int(np.nan_to_num([each.sum() for each in curve], nan=np.inf).argmin())
+        return Fit(curve[best], best)
 
     def _read(self, part: ScanTensors, turn: AxisTurn, scale: float) -> ScanTensors:
         yx = scale * turn.apply(part.positions_yx)

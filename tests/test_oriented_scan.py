@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from turned_scan import N, TurnedScan, make_turned_scan
 
+from fly64_hpc.errors import RequestError
 from fly64_hpc.ingest import main
 from ptycho_torch.errors import DataContractError
 from ptycho_torch.measured_scan import IngestOptions, IngestReport, ingest
@@ -14,7 +15,8 @@ from ptycho_torch.npz_contract import PtychoDataset, read_dataset
 from ptycho_torch.oriented_scan import SCALES
 from ptycho_torch.position_axes import ALL_TURNS, AS_THEY_ARE, AxisTurn
 
-CLEAR = make_turned_scan()
+CLEAR = make_turned_scan(n=36)
+LARGER = make_turned_scan()
 MIRRORED = make_turned_scan(probe="mirrored")
 X_TURNED = AxisTurn(flips_x=True)
 REAL_SCAN = Path(__file__).parents[2] / "shared" / "data" / "siemens-star-small.npz.bz2"
@@ -100,6 +102,13 @@ def test_no_flip_can_be_told_as_well(tmp_path: Path) -> None:
     assert_right(dataset, MIRRORED)
 
 
+def test_a_probe_of_the_other_focus_turns_both_axes(tmp_path: Path) -> None:
+    other = np.conj(np.roll(CLEAR.probe[::-1, ::-1], 1, axis=(0, 1)))
+    report, dataset = searched(tmp_path, TurnedScan(CLEAR.counts, other, CLEAR.yx))
+    assert dataset.metadata["orientation_search"]["flip_positions"] == "yx"
+    assert any(line.startswith("orientation is relative to the probe") for line in report.assumed)
+
+
 def test_positions_on_a_line_tie_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataContractError, match=r"2 orientations.*the positions lie on a line, so that these are the same"):
         searched(tmp_path, make_turned_scan(is_line=True))
@@ -129,29 +138,29 @@ def test_too_few_patterns(tmp_path: Path) -> None:
 
 
 def test_patterns_without_a_photon_are_no_witnesses(tmp_path: Path) -> None:
-    dark = TurnedScan(CLEAR.counts * (np.arange(49) < 40)[:, None, None].astype(np.uint32), CLEAR.probe, CLEAR.yx)
+    dark = TurnedScan(CLEAR.counts * (np.arange(36) < 30)[:, None, None].astype(np.uint32), CLEAR.probe, CLEAR.yx)
     report, dataset = searched(tmp_path, dark, X_TURNED)
     assert_right(dataset, dark)
-    assert any("of 40 neighbouring patterns" in fact for fact in report.found)
+    assert any("of 30 neighbouring patterns" in fact for fact in report.found)
 
 
 @pytest.mark.parametrize("error", [0.95, 1.05])
 def test_a_wrong_scale_is_found_within_a_step_and_warned_of(tmp_path: Path, error: float) -> None:
-    report, dataset = searched(tmp_path, CLEAR, X_TURNED, scale=error)
+    report, dataset = searched(tmp_path, LARGER, X_TURNED, scale=error)
     best = dataset.metadata["orientation_search"]["best_scale"]
     assert abs(best - 1 / error) <= SCALES[1] - SCALES[0]
     assert any(f"{best:g} is clearly the best" in line and f"--position-scale {best:g}" in line for line in report.assumed)
-    np.testing.assert_allclose(np.ptp(dataset.positions_yx, axis=0), error * np.ptp(CLEAR.yx, axis=0), atol=1e-9)
+    np.testing.assert_allclose(np.ptp(dataset.positions_yx, axis=0), error * np.ptp(LARGER.yx, axis=0), atol=1e-9)
 
 
 def test_the_right_scale_is_not_warned_of(tmp_path: Path) -> None:
-    report, dataset = searched(tmp_path, CLEAR)
+    report, dataset = searched(tmp_path, LARGER)
     assert abs(dataset.metadata["orientation_search"]["best_scale"] - 1) <= SCALES[1] - SCALES[0]
     assert not any("scale" in line for line in report.assumed)
 
 
 def test_a_scale_beyond_what_is_tried_is_said_to_be(tmp_path: Path) -> None:
-    report, _ = searched(tmp_path, CLEAR, scale=1.2)
+    report, _ = searched(tmp_path, LARGER, scale=1.2)
     assert any("0.9 or beyond is clearly the best" in line for line in report.assumed)
 
 
@@ -184,6 +193,12 @@ def test_the_verb_needs_no_order_where_it_is_found(tmp_path: Path, capsys: pytes
     assert main([*flags, "--position-unit=px", "--dc=center", "--find-orientation", str(tmp_path / "out.npz")]) == 0
     assert_right(read_dataset(tmp_path / "out.npz"), CLEAR)
     assert "found: orientation: rows and columns swapped (--position-order xy --flip-positions none)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("scale", ["0", "-1", "inf", "nan"])
+def test_a_scale_that_is_none(tmp_path: Path, scale: str) -> None:
+    with pytest.raises(RequestError, match=rf"--position-scale is {scale}; allowed is a number above 0"):
+        main([str(tmp_path / "scan.npz"), str(tmp_path / "out.npz"), f"--position-scale={scale}"])
 
 
 @pytest.mark.real
