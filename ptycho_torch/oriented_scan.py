@@ -191,7 +191,7 @@ def _of_scale(scales: Contest[float], steps: int) -> tuple[str, bool]:
         return f"position scale: {tried} the stored one is the best, by {lead} over {nearest:g}", True
     lead = scales.leads[1.0]
     if steps < FEWEST_STEPS:
-        return f"position scale: too few photons to tell it, for they allow only {steps} gradient steps", True
+        return f"position scale: too few photons to tell it, for they end a descent after {steps} of {SCALE_STEPS} steps", True
     if not lead.reaches(SCALE_NEEDS):
         return f"position scale: {tried} {scales.best:g} is the best, but not clearly: it has {lead} over the stored one", True
     beyond = " or beyond" if scales.best in (SCALES[0], SCALES[-1]) else ""

@@ -9,6 +9,7 @@ from turned_scan import N, TurnedScan, make_turned_scan
 
 from fly64_hpc.errors import RequestError
 from fly64_hpc.ingest import main
+from ptycho_torch import oriented_scan
 from ptycho_torch.errors import DataContractError
 from ptycho_torch.measured_scan import IngestOptions, IngestReport, ingest
 from ptycho_torch.npz_contract import PtychoDataset, read_dataset
@@ -20,6 +21,15 @@ LARGER = make_turned_scan()
 MIRRORED = make_turned_scan(probe="mirrored")
 X_TURNED = AxisTurn(flips_x=True)
 REAL_SCAN = Path(__file__).parents[2] / "shared" / "data" / "siemens-star-small.npz.bz2"
+
+
+@pytest.fixture
+def brief_scale_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scale takes most of the time; one step is enough where it is not the point."""
+    monkeypatch.setattr(oriented_scan, "SCALE_STEPS", 1)
+
+
+briefly = pytest.mark.usefixtures("brief_scale_search")
 
 
 def searched(
@@ -35,6 +45,7 @@ def assert_right(dataset: PtychoDataset, scan: TurnedScan) -> None:
     np.testing.assert_array_equal(dataset.counts(), scan.counts)
 
 
+@briefly
 @pytest.mark.parametrize("turn", ALL_TURNS, ids=str)
 def test_each_orientation_is_found_and_undone(tmp_path: Path, turn: AxisTurn) -> None:
     report, dataset = searched(tmp_path, CLEAR, turn)
@@ -47,6 +58,7 @@ def test_each_orientation_is_found_and_undone(tmp_path: Path, turn: AxisTurn) ->
     assert min(facts["margins"].values()) > 0.1
 
 
+@briefly
 def test_the_flags_it_names_do_the_same(tmp_path: Path) -> None:
     turn = AxisTurn(is_swapped=True, flips_y=True)
     _, dataset = searched(tmp_path, CLEAR, turn)
@@ -74,6 +86,7 @@ def test_options_that_photons_contradict(tmp_path: Path) -> None:
     assert not (tmp_path / "out.npz").exists()
 
 
+@briefly
 def test_an_order_that_is_told_leaves_signs_to_be_found(tmp_path: Path) -> None:
     turn = AxisTurn(is_swapped=True, flips_x=True)
     assert_right(searched(tmp_path, CLEAR, turn, position_order="xy")[1], CLEAR)
@@ -88,6 +101,7 @@ def test_a_probe_that_is_its_own_mirror_image_ties_a_pair_by_name(tmp_path: Path
         searched(tmp_path, MIRRORED, X_TURNED)
 
 
+@briefly
 @pytest.mark.parametrize("flip", ["x", "y"])
 def test_a_flag_settles_a_tie(tmp_path: Path, flip: str) -> None:
     report, dataset = searched(tmp_path, MIRRORED, X_TURNED, flip_positions=flip)
@@ -97,11 +111,13 @@ def test_a_flag_settles_a_tie(tmp_path: Path, flip: str) -> None:
         assert_right(dataset, MIRRORED)
 
 
+@briefly
 def test_no_flip_can_be_told_as_well(tmp_path: Path) -> None:
     _, dataset = searched(tmp_path, MIRRORED, flip_positions="none")
     assert_right(dataset, MIRRORED)
 
 
+@briefly
 def test_a_probe_of_the_other_focus_turns_both_axes(tmp_path: Path) -> None:
     other = np.conj(np.roll(CLEAR.probe[::-1, ::-1], 1, axis=(0, 1)))
     report, dataset = searched(tmp_path, TurnedScan(CLEAR.counts, other, CLEAR.yx))
@@ -137,6 +153,7 @@ def test_too_few_patterns(tmp_path: Path) -> None:
         searched(tmp_path, make_turned_scan(n=8))
 
 
+@briefly
 def test_patterns_without_a_photon_are_no_witnesses(tmp_path: Path) -> None:
     dark = TurnedScan(CLEAR.counts * (np.arange(36) < 30)[:, None, None].astype(np.uint32), CLEAR.probe, CLEAR.yx)
     report, dataset = searched(tmp_path, dark, X_TURNED)
@@ -156,6 +173,13 @@ def test_a_wrong_scale_is_found_within_a_step_and_warned_of(tmp_path: Path, erro
 def test_the_right_scale_is_not_warned_of(tmp_path: Path) -> None:
     report, dataset = searched(tmp_path, LARGER)
     assert abs(dataset.metadata["orientation_search"]["best_scale"] - 1) <= SCALES[1] - SCALES[0]
+    assert not any("scale" in line for line in report.assumed)
+
+
+@briefly
+def test_where_descents_are_short_the_scale_is_not_judged(tmp_path: Path) -> None:
+    report, _ = searched(tmp_path, LARGER, scale=1.2)
+    assert "position scale: too few photons to tell it, for they end a descent after 1 of 1 steps" in report.found
     assert not any("scale" in line for line in report.assumed)
 
 
@@ -184,6 +208,7 @@ def test_pixels_of_two_lengths_cannot_be_turned(tmp_path: Path) -> None:
         ingest(tmp_path / "counts.npy", tmp_path / "out.npz", options=IngestOptions(format="arrays", **said))
 
 
+@briefly
 def test_the_verb_needs_no_order_where_it_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, array in (("counts", CLEAR.counts), ("probe", CLEAR.probe), ("xy", CLEAR.yx[:, ::-1])):
         np.save(tmp_path / f"{name}.npy", array)
