@@ -24,7 +24,7 @@ from ptycho_torch.position_trials import FEWEST_PATTERNS, PositionTrials
 ORIENTATION_NEEDS = Lead(0.05, 5.0)
 """On a measured scan with its own probe the right orientation leads by 16 % at 12 standard errors; ties by under 1 %."""
 SCALE_NEEDS = Lead(0.002, 5.0)
-"""Simulated, an error of 5 % is seen at 6 standard errors or more from 10⁴ photons a pattern on."""
+"""Simulated, an error of 5 % is seen at 6 standard errors from 2·10⁴ photons a pattern on, at 4 from 10⁴ on."""
 ORIENTATION_STEPS, SCALE_STEPS = 10, 25
 """Gradient steps of each reconstruction, at most: what a wrong scale costs is small, and shows only near the end of a descent."""
 FEWEST_STEPS = 5
