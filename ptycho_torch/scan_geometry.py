@@ -9,6 +9,8 @@ from typing import Any
 from ptycho_torch.strict_model import Positive, Strict
 
 METADATA_KEY = "geometry"
+PIXELS_AGREE_WITHIN = 0.01
+"""Share by which a stored pixel may differ from that of energy, distance and detector: rounding, not another experiment."""
 PLANCK_TIMES_LIGHT_EV_M = 1.239841984332e-6
 """h·c [eV·m], exact since the SI of 2019 but for its last digit."""
 
@@ -32,6 +34,10 @@ class ScanGeometry(Strict):
         """The side of a pixel of the object, λ·distance / (N·detector pixel) in the far field; None where it is not known."""
         if self.object_pixel_size_m is not None:
             return self.object_pixel_size_m
+        return self.pixel_size_by_detector_m(patch_size_px)
+
+    def pixel_size_by_detector_m(self, patch_size_px: int) -> float | None:
+        """The same by energy, distance and detector alone, whatever `object_pixel_size_m` says."""
         wavelength_m = self.wavelength_m
         if wavelength_m is None or self.detector_distance_m is None or self.detector_pixel_size_m is None:
             return None

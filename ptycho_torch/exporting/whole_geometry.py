@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho_torch.errors import ConfigError
-from ptycho_torch.scan_geometry import ScanGeometry
+from ptycho_torch.scan_geometry import PIXELS_AGREE_WITHIN, ScanGeometry
 
 FLAGS = {
     "object_pixel_size_m": "--pixel-size-m",
@@ -17,8 +17,6 @@ FLAGS = {
 }
 """How a user of `export` says each of the four."""
 ENOUGH = 3
-MOST_DISAGREEMENT = 0.01
-"""Share by which a stored pixel size may differ from that of energy, distance and detector: rounding, not another experiment."""
 
 
 def whole_geometry(geometry: ScanGeometry, patch_size_px: int) -> ScanGeometry:
@@ -50,8 +48,8 @@ def _fourth(geometry: ScanGeometry, missing: str, patch_size_px: int) -> float:
 
 def _refuse_contradiction(geometry: ScanGeometry, patch_size_px: int) -> None:
     stated_m = geometry.object_pixel_size_m or 0.0
-    computed_m = _fourth(geometry.model_copy(update={"object_pixel_size_m": None}), "object_pixel_size_m", patch_size_px)
-    if abs(stated_m - computed_m) > MOST_DISAGREEMENT * computed_m:
+    computed_m = geometry.pixel_size_by_detector_m(patch_size_px) or 0.0
+    if abs(stated_m - computed_m) > PIXELS_AGREE_WITHIN * computed_m:
         raise ConfigError(
             f"The object's pixel is said to be {stated_m:.4g} m, but energy, distance and detector pixel make it "
             f"{computed_m:.4g} m at N = {patch_size_px}.",

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from ptycho_torch.errors import DataContractError
 from ptycho_torch.foreign_scans.detector_window import DetectorWindow
-from ptycho_torch.scan_geometry import ScanGeometry
+from ptycho_torch.scan_geometry import PIXELS_AGREE_WITHIN, ScanGeometry
 
-_AGREES_WITHIN = 0.01
 _ENERGY_RANGE_EV = (10.0, 1e6)
 
 
@@ -29,10 +28,10 @@ def merge_geometry(
     _check_energy(merged.photon_energy_eV, source)
     if "object_pixel_size_m" in said:
         return merged, notes
-    by_detector_m = merged.model_copy(update={"object_pixel_size_m": None}).pixel_size_m(shape[-1])
+    by_detector_m = merged.pixel_size_by_detector_m(shape[-1])
     stored_m = merged.object_pixel_size_m
     if by_detector_m is not None and stored_m is not None and shape[0] == shape[1]:
-        if abs(by_detector_m - stored_m) > _AGREES_WITHIN * stored_m:
+        if abs(by_detector_m - stored_m) > PIXELS_AGREE_WITHIN * stored_m:
             raise DataContractError(
                 f"{source}: the object's pixel is {stored_m:g} m by the file, but {by_detector_m:g} m by energy, distance and "
                 f"detector pixel of {shape[-1]} px.",
