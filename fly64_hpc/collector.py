@@ -95,6 +95,10 @@ class StudyView:
         bad = any(outcome.state.is_bad and (not outcome.is_live or outcome.state is JobState.UNKNOWN) for outcome in asked)
         return EXIT_JOB_FAILED if bad else EXIT_OK
 
+    def of_job(self, job: TrainingJob) -> JobView:
+        """What is known of one of its jobs."""
+        return next(one for one in self.jobs if one.job.job_id == job.job_id)
+
     def is_live(self) -> bool:
         """Whether any job is still waited for or at work, or a collector job is still to come."""
         return bool(self.open_parts) or any(view.outcome.is_live for view in self.jobs)

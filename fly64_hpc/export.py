@@ -156,8 +156,7 @@ def _reconstruction(paths: StudyPaths, job: JobView) -> Path:
 
 
 def _named(view: StudyView, arguments: argparse.Namespace) -> JobView:
-    job = chosen_job([one.job for one in view.jobs], arguments.job, job_filter(arguments))
-    return next(one for one in view.jobs if one.job == job)
+    return view.of_job(chosen_job([one.job for one in view.jobs], arguments.job, job_filter(arguments)))
 
 
 def _best(view: StudyView, arguments: argparse.Namespace, output: Output) -> JobView:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
-from fly64_hpc.collector import JobView, StudyView, look
+from fly64_hpc.collector import StudyView, look
 from fly64_hpc.command_line import (
     Output,
     VerbParser,
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     shown = following.log.news(view.submissions)
     if arguments.attempt is not None and not any(part.attempt == arguments.attempt for part in shown):
         raise RequestError(f"{job.job_id} has no attempt {arguments.attempt}.", hint="Leave out --attempt to see them all.")
-    outcome = _job_of(view, job).outcome
+    outcome = view.of_job(job).outcome
     if not shown:
         output.say(f"{job.job_id} has no log yet: {outcome.state.value}: {outcome.reason}")
     for line in following.printed(shown):
@@ -71,10 +71,6 @@ def _refuse_wrong(arguments: argparse.Namespace) -> None:
         raise RequestError("--follow writes as it comes, and --json is one answer.", hint="Leave out one of them.")
     if arguments.lines is not None and arguments.lines < 0:
         raise RequestError(f"--lines {arguments.lines}: must be 0 or more.", hint="Leave it out to see all lines.")
-
-
-def _job_of(view: StudyView, job: TrainingJob) -> JobView:
-    return next(one for one in view.jobs if one.job.job_id == job.job_id)
 
 
 def _last(lines: Sequence[str], most: int | None) -> Sequence[str]:
@@ -113,13 +109,13 @@ class _Following:
         while self._goes_on(view):
             time.sleep(POLL_S)
             self._show_news(output)
-            if not _job_of(view, self.job).is_with_slurm or time.monotonic() - looked_at > period_s:
-                before, view = _job_of(view, self.job).outcome.state, look(self.paths, self.calls)
-                has_changed = before is not _job_of(view, self.job).outcome.state
+            if not view.of_job(self.job).is_with_slurm or time.monotonic() - looked_at > period_s:
+                before, view = view.of_job(self.job).outcome.state, look(self.paths, self.calls)
+                has_changed = before is not view.of_job(self.job).outcome.state
                 period_s = FIRST_SLURM_POLL_S if has_changed else min(1.5 * period_s, LONGEST_SLURM_POLL_S)
                 looked_at = time.monotonic()
         self._show_news(output)
-        outcome = _job_of(view, self.job).outcome
+        outcome = view.of_job(self.job).outcome
         output.say(f"{self.job.job_id}: {outcome.state.value}: {outcome.reason}")
         return EXIT_OK if outcome.state in (JobState.SUCCEEDED, JobState.SKIPPED) else EXIT_JOB_FAILED
 
@@ -129,7 +125,7 @@ class _Following:
 
     def _goes_on(self, view: StudyView) -> bool:
         """Whether somebody is at work on the job, or a collector job that is to come will try it again."""
-        if _job_of(view, self.job).outcome.is_live:
+        if view.of_job(self.job).outcome.is_live:
             return True
         return bool(view.open_parts) and any(one.again for one in decisions(view) if one.job_id == self.job.job_id)
 

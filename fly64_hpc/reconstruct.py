@@ -99,7 +99,7 @@ def _bundle(arguments: argparse.Namespace) -> Path:
 def _bundle_of_study(arguments: argparse.Namespace) -> Path:
     view = look(StudyPaths(study_paths(arguments).home), SlurmCalls())
     job = chosen_job([one.job for one in view.jobs], arguments.job, job_filter(arguments), "--job")
-    found = next(one for one in view.jobs if one.job.job_id == job.job_id)
+    found = view.of_job(job)
     if found.outcome.state is not JobState.SUCCEEDED:
         raise RequestError(
             f"{job.job_id} has no trained network: {found.outcome.state.value}: {found.outcome.reason}.",
