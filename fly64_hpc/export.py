@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,21 @@ from fly64_hpc.command_line import (
     run_verb,
     study_paths,
 )
-from fly64_hpc.errors import EXIT_OK, RequestError
+from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, RequestError
 from fly64_hpc.job_matrix import chosen_job, select
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import bundle_of
 from fly64_hpc.job_state import JobState
 from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.train_task import checked_file
+from ptycho_torch.config import PtychoError
 
 EXAMPLES = (
     "--best --study-dir outputs/fly64_demo --format tiff --format png",
+    "--all --view dense --study-dir outputs/fly64_demo",
     "dose_1000-dense-gs2 --format ptychodus --energy-ev 8800 --distance-m 1.9 --detector-pixel-m 75e-6",
 )
-FORMATS = ("ptychodus", "tiff", "cxi", "npz", "png", "program")
+FORMATS = ("ptychodus", "tiff", "cxi", "npz", "png", "program", "weights")
 DEFAULT_FORMATS = ("png", "tiff", "npz")
 """Those that no length in metres can fail."""
 ANY_FIGURE = "any"
@@ -42,7 +44,18 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     output = Output(arguments.json)
     _refuse_wrong(arguments)
+    if arguments.all:
+        return _export_all(arguments, output)
     source, folder = _of_files(arguments) if arguments.reconstruction is not None else _of_job(arguments, output)
+    report = _exported(arguments, source, folder)
+    for line in _lines(report):
+        output.say(line)
+    output.result(report.as_dict())
+    return EXIT_OK
+
+
+def _exported(arguments: argparse.Namespace, source: Mapping[str, Any], folder: Path) -> Any:
+    """What was exported of one reconstruction, and to which files."""
     from ptycho_torch import pipeline  # imports torch, which --help does not need
 
     geometry = pipeline.ScanGeometry(
@@ -51,14 +64,29 @@ def main(argv: Sequence[str]) -> int:
         detector_distance_m=arguments.distance_m,
         detector_pixel_size_m=arguments.detector_pixel_m,
     )
-    formats = arguments.format or DEFAULT_FORMATS
-    report = pipeline.export_reconstruction(
-        pipeline.ExportSource(**source, method=arguments.method, geometry=geometry), formats, folder
-    )
-    for line in _lines(report):
-        output.say(line)
-    output.result(report.as_dict())
-    return EXIT_OK
+    whole = pipeline.ExportSource(**source, method=arguments.method, geometry=geometry)
+    return pipeline.export_reconstruction(whole, arguments.format or DEFAULT_FORMATS, folder)
+
+
+def _export_all(arguments: argparse.Namespace, output: Output) -> int:
+    """Every job that the filters leave, each into a folder of its own; one that cannot be exported keeps no other from it."""
+    paths = study_paths(arguments)
+    jobs = _left_by_filters(look(paths, SlurmCalls()), arguments)
+    reports, refused = [], []
+    for job in jobs:
+        try:
+            source = _source_of(paths, job)
+            report = _exported(arguments, source, (arguments.output_dir or paths.exports).resolve() / job.job.job_id)
+        except PtychoError as error:
+            refused.append({"name": job.job.job_id, "reason": str(error)})
+            output.say(f"{job.job.job_id}: not exported: {error}")
+            continue
+        reports.append(report.as_dict())
+        for line in _lines(report):
+            output.say(line)
+    output.say(f"{len(reports)} of {len(jobs)} jobs exported")
+    output.result({"jobs": reports, "not_exported": refused})
+    return EXIT_JOB_FAILED if refused else EXIT_OK
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,6 +106,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=(*FIGURES, ANY_FIGURE),
         metavar="FIGURE",
         help=f"the best job by {' or '.join(FIGURES)} (default: the first where the object is known, else the other)",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="every job that --dose, --view and --gridsize leave, each into a folder of its name"
     )
     parser.add_argument("--reconstruction", type=Path, metavar="FILE", help="a reconstruction.npz, instead of a job's")
     parser.add_argument("--scan", type=Path, metavar="FILE", help="the DATA-001 file that it was made of")
@@ -116,7 +147,12 @@ def _refuse_wrong(arguments: argparse.Namespace) -> None:
         )
     given = [
         name
-        for name, value in (("--reconstruction", arguments.reconstruction), ("JOB", arguments.job), ("--best", arguments.best))
+        for name, value in (
+            ("--reconstruction", arguments.reconstruction),
+            ("JOB", arguments.job),
+            ("--best", arguments.best),
+            ("--all", arguments.all),
+        )
         if value
     ]
     if len(given) > 1:
@@ -135,17 +171,29 @@ def _of_job(arguments: argparse.Namespace, output: Output) -> tuple[dict[str, An
     paths = study_paths(arguments)
     view = look(paths, SlurmCalls())
     job = _best(view, arguments, output) if arguments.best else _named(view, arguments)
+    return _source_of(paths, job), (arguments.output_dir or paths.exports).resolve()
+
+
+def _source_of(paths: StudyPaths, job: JobView) -> dict[str, Any]:
+    """A job's reconstruction, its scan, and its name.
+
+    Raises
+    ------
+    RequestError
+        It has not succeeded.
+    StudyDirectoryError
+        The scan is not what the job was submitted with.
+    """
     if job.outcome.state is not JobState.SUCCEEDED or job.spec is None or job.record is None:
         raise RequestError(
             f"{job.job.job_id} has no reconstruction: {job.outcome.state.value}: {job.outcome.reason}.",
             hint="Choose a job that succeeded; see status.",
         )
-    source = {
+    return {
         "reconstruction": _reconstruction(paths, job),
         "scan": checked_file(paths, job.spec.test_data),
         "name": job.job.job_id,
     }
-    return source, (arguments.output_dir or paths.exports).resolve()
 
 
 def _reconstruction(paths: StudyPaths, job: JobView) -> Path:
@@ -160,12 +208,16 @@ def _named(view: StudyView, arguments: argparse.Namespace) -> JobView:
 
 
 def _best(view: StudyView, arguments: argparse.Namespace, output: Output) -> JobView:
-    chosen = {job.job_id for job in select([one.job for one in view.jobs], job_filter(arguments))}
-    jobs = [one for one in view.jobs if one.job.job_id in chosen]
+    jobs = _left_by_filters(view, arguments)
     by = None if arguments.best == ANY_FIGURE else arguments.best
     job, figure, value = best_job(jobs, by, arguments.method)
     output.say(f"best by {figure}, {value:.4g}: {job.job.job_id}")
     return job
+
+
+def _left_by_filters(view: StudyView, arguments: argparse.Namespace) -> list[JobView]:
+    chosen = {job.job_id for job in select([one.job for one in view.jobs], job_filter(arguments))}
+    return [one for one in view.jobs if one.job.job_id in chosen]
 
 
 def _lines(report: Any) -> list[str]:

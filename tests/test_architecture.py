@@ -110,6 +110,7 @@ FLOORS = {
     "ptycho_torch": [
         ["pipeline"],
         ["reconstruction_jobs", "new_scan", "exporting.formats"],
+        ["exporting.network_weights"],
         [
             "network_evaluation",
             "solvers",

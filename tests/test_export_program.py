@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from small_reconstruction import small_source
 from tiny_jobs import N, tiny_job
 
@@ -120,6 +121,35 @@ def test_the_refiner_stays_behind_and_the_facts_come_along(traced: Path) -> None
     assert json.loads(found["facts.json"]) == json.loads((traced.parent / "model.json").read_text())
 
 
+WEIGHTS_RUNNER = """
+import importlib.util, json, sys
+from safetensors import safe_open
+from safetensors.numpy import load_file
+assert not [name for name in ("ptycho_torch", "fly64_hpc") if importlib.util.find_spec(name)], sys.path
+with safe_open(sys.argv[1], framework="numpy") as file:
+    facts = json.loads(file.metadata()["facts.json"])
+print(json.dumps({"facts": facts, "sums": {name: float(abs(array).sum()) for name, array in load_file(sys.argv[1]).items()}}))
+"""
+
+
+def test_weights_are_the_bundle_s_with_its_facts_and_read_without_this_package(traced: Path, tmp_path: Path) -> None:
+    (file,) = export_reconstruction(small_source(traced.parent), ["weights"], traced.parent).files
+    assert file.path == traced.parent / "small.safetensors", "one network, whatever object is exported with it"
+    exported, own = load_file(file.path), load_file(traced.parent / "model.safetensors")
+    assert exported.keys() == own.keys()
+    assert all(torch.equal(exported[name], own[name]) for name in own)
+    assert [name for name in own if name.startswith("refiner")], "the refiner's too"
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment |= {"PYTHONPATH": str(elsewhere(tmp_path))}
+    command = [sys.executable, "-S", "-c", WEIGHTS_RUNNER, str(file.path)]
+    said = json.loads(subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert said["facts"] == json.loads((traced.parent / "model.json").read_text())
+    assert said["sums"].keys() == own.keys()
+    first = file.path.read_bytes()
+    export_reconstruction(small_source(traced.parent), ["weights"], traced.parent)
+    assert file.path.read_bytes() == first
+
+
 def test_a_network_of_whole_scans_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     write_network(tmp_path, architecture="canvas_unet")
     with pytest.raises(ConfigError, match="small: canvas_unet looks at a whole scan at once; a program takes groups"):
@@ -127,6 +157,13 @@ def test_a_network_of_whole_scans_is_refused_before_anything_is_written(tmp_path
     assert not (tmp_path / "target").exists()
 
 
-def test_where_there_is_no_network_there_is_no_program(tmp_path: Path) -> None:
+def test_weights_of_a_network_of_whole_scans_go_out_too(tmp_path: Path) -> None:
+    write_network(tmp_path, architecture="canvas_unet")
+    (file,) = export_reconstruction(small_source(tmp_path), ["weights"], tmp_path / "target").files
+    assert load_file(file.path).keys() == load_file(tmp_path / "model.safetensors").keys()
+
+
+@pytest.mark.parametrize("name", ["program", "weights"])
+def test_where_there_is_no_network_there_is_nothing_of_it(tmp_path: Path, name: str) -> None:
     with pytest.raises(CheckpointError, match=r"model\.json is missing: .* holds no bundle"):
-        export_reconstruction(small_source(tmp_path), ["program"], tmp_path / "target")
+        export_reconstruction(small_source(tmp_path), [name], tmp_path / "target")

@@ -1,6 +1,7 @@
 """`export` finds the job that is meant, or the best, says which object it took, and refuses what it cannot do in a sentence."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from tiny_study import TinyStudy, tiny_study
 from fly64_hpc import export
 from fly64_hpc.best_job import FIGURES, best_job
 from fly64_hpc.collector import look
-from fly64_hpc.errors import RequestError, StudyDirectoryError
+from fly64_hpc.errors import EXIT_JOB_FAILED, RequestError, StudyDirectoryError
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import DataFile, JobSpec
 from ptycho_torch.config import ConfigError, sha256_file, write_json
@@ -60,11 +61,11 @@ def test_the_verb_knows_the_formats_and_flags_that_there_are() -> None:
     assert set(FLAGS.values()) <= parser_flags
 
 
-def test_help_is_two_examples_and_imports_nothing_heavy(tmp_path: Path) -> None:
+def test_help_is_three_examples_and_imports_nothing_heavy(tmp_path: Path) -> None:
     code = "import sys; from fly64_hpc import export\ntry: export.main(['--help'])\nexcept SystemExit: pass\n"
     code += "assert not {'torch', 'numpy', 'h5py', 'scipy'} & set(sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert [line.split()[2] for line in out.splitlines()[-2:]] == ["fly64_hpc.export"] * 2
+    assert [line.split()[2] for line in out.splitlines()[-3:]] == ["fly64_hpc.export"] * 3
 
 
 def test_a_job_is_exported_to_the_study_and_its_name_says_which_object(
@@ -133,6 +134,33 @@ def test_a_solvers_figures_are_of_the_unseen_half(study: TinyStudy) -> None:
     assert best_job(look(study.paths).jobs, None, None)[1] == "held-out-deviance", "an error against a reference is no error"
 
 
+def test_all_jobs_go_into_folders_of_their_own(study: TinyStudy, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    dose = study.jobs[0].dose_photons
+    left = [job.job_id for job in study.jobs if job.dose_photons == dose]
+    assert 1 < len(left) < len(study.ids), "the filter leaves some"
+    answer = exported(study, capsys, "--all", "--dose", str(dose), "--format", "npz", "--output-dir", str(tmp_path / "there"))
+    files = [tmp_path / "there" / job_id / f"{job_id}-refined.npz" for job_id in left]
+    assert [Path(file["path"]) for job in answer["jobs"] for file in job["files"]] == files
+    assert [file.exists() for file in files] == [True] * len(left)
+    assert answer["not_exported"] == []
+
+
+def test_a_job_that_cannot_be_exported_keeps_no_other_from_it(study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    (study.job(1).root / "reconstruction.npz").write_bytes(b"cut off")
+    arguments = ["--study-dir", str(study.paths.root), "--all", "--format", "npz"]
+    assert export.main(arguments) == EXIT_JOB_FAILED
+    said = capsys.readouterr().out
+    assert re.search(rf"^{study.ids[1]}: not exported: .*reconstruction\.npz.*$", said, re.MULTILINE)
+    assert f"{study.ids[4]}: not exported: {study.ids[4]} has no reconstruction: pending" in said
+    assert said.endswith(f"2 of {len(study.ids)} jobs exported\n")
+    assert sorted(folder.name for folder in (study.paths.root / "export").iterdir()) == sorted([study.ids[0], study.ids[2]])
+    assert export.main([*arguments, "--json"]) == EXIT_JOB_FAILED
+    answer = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in answer["jobs"]] == [study.ids[0], study.ids[2]]
+    assert [one["name"] for one in answer["not_exported"]] == [study.ids[1], *study.ids[3:]]
+    assert all(one["reason"] for one in answer["not_exported"])
+
+
 def test_a_reconstruction_may_be_named_directly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = small_source(tmp_path)
     files = ["--reconstruction", str(source.reconstruction), "--scan", str(source.scan)]
@@ -148,6 +176,8 @@ def test_a_reconstruction_may_be_named_directly(tmp_path: Path, capsys: pytest.C
     [
         (["--reconstruction", "x.npz"], "--reconstruction and --scan go together"),
         (["--scan", "x.npz"], "--reconstruction and --scan go together"),
+        (["gs1", "--all"], "JOB and --all name different things"),
+        (["--best", "--all"], "--best and --all name different things"),
         (["gs1", "--best"], "JOB and --best name different things"),
         (["--reconstruction", "x.npz", "--scan", "y.npz", "gs1"], "--reconstruction and JOB name different things"),
         (["gs1", "--energy-ev", "0"], "argument --energy-ev: got '0'; allowed is a number above 0"),

@@ -9,6 +9,7 @@ from ptycho_torch.exporting.content import ExportContent, ExportSource, read_con
 from ptycho_torch.exporting.cxi import write_cxi
 from ptycho_torch.exporting.imagej_tiff import write_tiff
 from ptycho_torch.exporting.network_program import require_patch_network, write_program
+from ptycho_torch.exporting.network_weights import require_bundle, write_weights
 from ptycho_torch.exporting.phase_picture import write_png
 from ptycho_torch.exporting.plain_npz import write_npz
 from ptycho_torch.exporting.ptychodus_product import write_product
@@ -41,6 +42,7 @@ FORMATS = {
     "npz": Format(".npz", write_npz),
     "png": Format(".png", write_png),
     "program": Format(".pt2", write_program, require_patch_network, is_of_network=True),
+    "weights": Format(".safetensors", write_weights, require_bundle, is_of_network=True),
 }
 
 
@@ -87,7 +89,7 @@ def export_reconstruction(source: ExportSource, formats: Sequence[str], folder: 
     ConfigError
         A format is in metres, and nobody knows them, or the network is none that a program can be made of.
     CheckpointError
-        A program is asked for, and there is no network.
+        A program or weights are asked for, and there is no network.
     """
     content = read_content(source)
     for name in formats:
