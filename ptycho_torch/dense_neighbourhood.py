@@ -8,10 +8,16 @@ CELL_SHARE = 0.15
 """Of the probe's diameter: one pattern is enough in a cell of that side, for those beside it say the same."""
 
 
-def probe_diameter_px(probe: npt.NDArray[np.complex64]) -> float:
+def probe_diameter_px(probe: npt.NDArray[np.complex64] | npt.NDArray[np.complex128]) -> float:
     """Of the disc as large as the area that the probe (N, N) lights, (Σ|P|²)² / Σ|P|⁴ [px]."""
     light = np.abs(probe.astype(np.complex128)) ** 2
     return float(2 * np.sqrt(light.sum() ** 2 / (light**2).sum() / np.pi))
+
+
+def median_step_px(positions_yx: npt.NDArray[np.float64]) -> float | None:
+    """From a place of a scan (n, 2) to the nearest other one, the median over all [px]; None where there is but one place."""
+    places = np.unique(positions_yx, axis=0)
+    return float(np.median(KDTree(places).query(places, k=2)[0][:, 1])) if len(places) > 1 else None
 
 
 def dense_neighbourhood(positions_yx: npt.NDArray[np.float64], diameter_px: float, most: int) -> npt.NDArray[np.int64]:

@@ -22,7 +22,7 @@ from ptycho_torch.foreign_scans.foreign_scan import Corner, ForeignScan, Quantit
 from ptycho_torch.foreign_scans.ingest_options import IngestOptions
 from ptycho_torch.foreign_scans.merged_geometry import geometry_in_window, merge_geometry
 from ptycho_torch.foreign_scans.named_arrays import split_place
-from ptycho_torch.foreign_scans.paired_positions import check_steps, metres_to_pixels, pair_positions
+from ptycho_torch.foreign_scans.paired_positions import check_density, check_steps, metres_to_pixels, pair_positions
 from ptycho_torch.foreign_scans.pattern_sources import SelectedPatterns, check_pattern_shape
 from ptycho_torch.foreign_scans.pattern_survey import beam_center, dc_at_center, decide_dc, decide_quantity, survey_patterns
 from ptycho_torch.foreign_scans.probe_window import Probe, cut_probe, far_field_center, one_mode
@@ -170,6 +170,9 @@ def _dataset(scan: ForeignScan, work: _Work) -> PtychoDataset:
     geometry = geometry_in_window(measured, (height, width), window)
     yx = _pixels(scan, pairing.yx, geometry, window, (height, width), work)
     probe = _probe(scan, light, window, work)
+    word = check_density(yx, probe, work.source, is_judged=work.options.find_orientation)
+    if word is not None:
+        work.assumed.append(word)
     object_hw = _object(scan, window, (height, width), work)
     n_bad = int(dc_at_center(survey.bad_pixels, dc)[window.slices].sum())
     if survey.n_marked:
@@ -212,13 +215,25 @@ def _pixels(
     side = window.patch_size_px
     is_metres = scan.positions is not None and scan.positions.unit == "m"
     yx = metres_to_pixels(yx, geometry.pixel_size_m(side), work.source) if is_metres else yx * (window.side_px / np.array(shape))
-    word = check_steps(yx, side, work.source)
-    if word is not None:
-        work.assumed.append(word)
+    check_steps(yx, side, work.source)
     pixel_m = geometry.pixel_size_m(side)
     if pixel_m is not None:
         work.found.append(f"a pixel of the object is {pixel_m * 1e9:.5g} nm")
+    _report_unknown(geometry, pixel_m, work)
     return yx
+
+
+def _report_unknown(geometry: ScanGeometry, pixel_m: float | None, work: _Work) -> None:
+    """Positions in pixels need no lengths, but programs that count in metres do."""
+    flags = {
+        "the photons' energy": (geometry.photon_energy_eV, "--photon-energy-ev"),
+        "the detector's distance": (geometry.detector_distance_m, "--detector-distance-m"),
+        "the detector's pixel": (geometry.detector_pixel_size_m, "--detector-pixel-size-m"),
+    }
+    missing = [what for what, (value, _) in flags.items() if value is None]
+    if missing and (pixel_m is None or geometry.photon_energy_eV is None):
+        said = ", ".join(flags[what][1] for what in missing)
+        work.found.append(f"nothing says {', '.join(missing)}: without metres export writes no ptychodus or CXI ({said})")
 
 
 def _probe(scan: ForeignScan, light: _Light, window: DetectorWindow, work: _Work) -> Probe:

@@ -24,10 +24,12 @@ from foreign_files import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from turned_scan import make_turned_scan
 
 from fly64_hpc.errors import RequestError
 from fly64_hpc.ingest import main
 from ptycho_torch.errors import DataContractError
+from ptycho_torch.foreign_scans.paired_positions import check_density
 from ptycho_torch.measured_scan import IngestOptions, ingest
 from ptycho_torch.npz_contract import read_dataset
 from ptycho_torch.scan_geometry import ScanGeometry
@@ -109,10 +111,42 @@ def test_pixels_called_metres(tmp_path: Path) -> None:
     refuse(source, "so wide that no patches overlap", position_unit="m", position_order="yx", geometry=GEOMETRY, **said)
 
 
-def test_micrometres_called_pixels_are_worth_a_word(tmp_path: Path) -> None:
-    source, said = arrays(tmp_path, SCAN.yx_m * 1e6)
-    report = ingest(source, tmp_path / "out.npz", options=IngestOptions(position_unit="px", position_order="yx", **said))
-    assert any("are they pixels, not micrometres?" in line for line in report.assumed)
+def dense(folder: Path, **said: Any) -> tuple[Path, IngestOptions]:
+    """Neighbours 0.2 px apart, under a beam of 11 px."""
+    scan = make_turned_scan()
+    source, named = arrays(folder, scan.yx / 20, scan.counts)
+    np.save(folder / "probe.npy", scan.probe)
+    return source, IngestOptions(**(named | {"position_unit": "px", "position_order": "yx"} | said))
+
+
+def test_micrometres_called_pixels_are_refused(tmp_path: Path) -> None:
+    source, options = dense(tmp_path)
+    with pytest.raises(DataContractError, match=r"px apart, \S+% of the beam's width of 11 px: so dense are.*--position-unit um"):
+        ingest(source, tmp_path / "out.npz", options=options)
+
+
+def test_positions_so_dense_are_for_photons_to_judge_where_they_are_asked(tmp_path: Path) -> None:
+    source, options = dense(tmp_path, find_orientation=True)
+    with pytest.raises(DataContractError, match="are too few to find the orientation of positions"):
+        ingest(source, tmp_path / "out.npz", options=options)
+    yx = make_turned_scan().yx
+    assert "photons judge them" in (check_density(yx / 20, make_turned_scan().probe, source, is_judged=True) or "")
+    assert check_density(yx, make_turned_scan().probe, source, is_judged=False) is None
+
+
+def test_numbers_that_were_normalized_are_no_photons(tmp_path: Path) -> None:
+    largest = SCAN.counts.max()
+    for array in (SCAN.counts / largest, AMPLITUDE / AMPLITUDE.max()):
+        refuse(
+            write(tmp_path, "cxi", data=array), "`data` reaches to 1 at most and holds fractions, so it is normalized.*Multiply"
+        )
+
+
+def test_what_metres_would_take_is_said_where_positions_need_none(tmp_path: Path) -> None:
+    report = ingest(write(tmp_path, "tike"), tmp_path / "out.npz", options=IngestOptions())
+    assert [line for line in report.found if line.startswith("nothing says the photons' energy, the detector's distance, ")]
+    report = ingest(write(tmp_path, "cxi"), tmp_path / "out.npz", options=IngestOptions())
+    assert not [line for line in report.found if line.startswith("nothing says")]
 
 
 def test_positions_that_are_all_the_same(tmp_path: Path) -> None:

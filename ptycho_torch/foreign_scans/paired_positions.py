@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
+from ptycho_torch.dense_neighbourhood import median_step_px, probe_diameter_px
 from ptycho_torch.errors import DataContractError
 from ptycho_torch.foreign_scans.foreign_scan import ForeignScan, Positions
 
 SMALLEST_STEP_PX = 1e-3
 """No scan steps by less: smaller numbers are lengths."""
-_DENSE = 0.02
-"""A step of less than this share of a patch is worth a word."""
+SMALLEST_STEP_SHARE = 0.05
+"""Of the beam's width. Smaller steps are what micrometres make that are called pixels, each of which is some ten nanometres."""
 
 Coordinates = npt.NDArray[np.float64]
 
@@ -105,31 +105,58 @@ def metres_to_pixels(yx_m: Coordinates, pixel_size_m: float | None, source: Path
     return yx_m / pixel_size_m
 
 
-def check_steps(yx_px: Coordinates, patch_size_px: int, source: Path) -> str | None:
-    """Refuse positions that cannot be in pixels; a word where they are very dense.
+def check_steps(yx_px: Coordinates, patch_size_px: int, source: Path) -> None:
+    """Refuse positions that cannot be in pixels.
 
     Raises
     ------
     DataContractError
         Steps are far below a pixel or wider than a patch.
     """
-    places = np.unique(yx_px, axis=0)
     if len(yx_px) < 3:
-        return None
-    if len(places) == 1:
+        return
+    step_px = median_step_px(yx_px)
+    if step_px is None:
         raise DataContractError(
-            f"{source}: all {len(yx_px)} positions are the same, ({places[0, 0]:g}, {places[0, 1]:g}) px.",
+            f"{source}: all {len(yx_px)} positions are the same, ({yx_px[0, 0]:g}, {yx_px[0, 1]:g}) px.",
             hint="Check the positions, and their unit with --position-unit.",
         )
-    step_px = float(np.median(cKDTree(places).query(places, k=2)[0][:, 1]))
     if not SMALLEST_STEP_PX <= step_px <= patch_size_px:
         what = "so small that they must be lengths" if step_px < SMALLEST_STEP_PX else "so wide that no patches overlap"
         raise DataContractError(
             f"{source}: positions lie {step_px:.3g} px apart, {what}; allowed is {SMALLEST_STEP_PX:g} to {patch_size_px} px.",
             hint="Say their unit with --position-unit m, um or px, and check energy, distance and detector pixel.",
         )
-    if step_px < _DENSE * patch_size_px:
-        return (
-            f"positions lie {step_px:.3g} px apart, {step_px / patch_size_px:.2%} of a patch: are they pixels, not micrometres?"
-        )
-    return None
+
+
+def check_density(
+    yx_px: Coordinates, probe: npt.NDArray[np.complex64] | npt.NDArray[np.complex128], source: Path, *, is_judged: bool
+) -> str | None:
+    """Refuse steps that are tiny beside the beam, which is how micrometres look that are called pixels.
+
+    Parameters
+    ----------
+    probe
+        (N, N), on the pixels that positions count.
+    is_judged
+        Photons will say whether positions so dense explain the patterns: then this is a word.
+
+    Raises
+    ------
+    DataContractError
+        They are, and nobody judges.
+    """
+    step_px = median_step_px(yx_px)
+    if len(yx_px) < 3 or step_px is None:
+        return None
+    width_px = probe_diameter_px(probe)
+    if step_px >= SMALLEST_STEP_SHARE * width_px:
+        return None
+    seen = f"positions lie {step_px:.3g} px apart, {step_px / width_px:.2%} of the beam's width of {width_px:.3g} px"
+    if is_judged:
+        return f"{seen}: taken as they are, for photons judge them"
+    raise DataContractError(
+        f"{source}: {seen}: so dense are micrometres that are called pixels; allowed is {SMALLEST_STEP_SHARE:.0%} at least.",
+        hint="Say their unit with --position-unit um or m, and check energy, distance and detector pixel. If all that is right, "
+        "let photons judge with --find-orientation.",
+    )

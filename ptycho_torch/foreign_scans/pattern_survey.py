@@ -74,7 +74,7 @@ def survey_patterns(patterns: PatternSource, name: str, bad_pixels: Mask | None,
     Raises
     ------
     DataContractError
-        They are no finite real numbers, below 0 or all 0 where pixels are good, or cut off.
+        They are no finite real numbers, below 0 or all 0 where pixels are good, normalized, or cut off.
     """
     check_kind(name, patterns.dtype, "fiu", source)
     shape = patterns.shape[1:]
@@ -95,6 +95,7 @@ def survey_patterns(patterns: PatternSource, name: str, bad_pixels: Mask | None,
     marked = _marked(running, patterns.dtype)
     good = ~(known | marked)
     _check_photons(running, good, name, source)
+    _check_not_normalized(running, good, name, source)
     return PatternSurvey(
         n_patterns=running.n,
         mean=np.where(good, running.sum, 0) / running.n,
@@ -119,6 +120,17 @@ def _check_photons(running: _Running, good: Mask, name: str, source: Path) -> No
         raise DataContractError(
             f"{source}: `{name}` reaches from {low:g} to {high:g}; allowed are photons, at least 0 and not all 0.",
             hint="Was a background subtracted, or are bad pixels marked by negative numbers? Mask them with --bad-pixels.",
+        )
+
+
+def _check_not_normalized(running: _Running, good: Mask, name: str, source: Path) -> None:
+    """No detector counts less than one photon at its brightest: such numbers were divided by something."""
+    high = float(np.max(running.high[good]))
+    if high <= 1 and not running.are_whole:
+        raise DataContractError(
+            f"{source}: `{name}` reaches to {high:g} at most and holds fractions, so it is normalized; allowed are photons, or "
+            "square roots of photons.",
+            hint="Multiply it by what it was divided by.",
         )
 
 
