@@ -13,6 +13,7 @@ EXAMPLES = (
     "scan.npz --patterns counts.h5:entry/data --positions scan.csv --position-unit um --position-order yx --probe probe.npy",
 )
 FORMATS = ("auto", "tike-npz", "ptychopinn-npz", "ptychodus-training", "ptychodus-product", "cxi", "ptypy-ptyd")
+PICTURE_SUFFIX = ".png"
 GEOMETRY_FLAGS = {
     "photon_energy_eV": "photons' energy [eV]",
     "detector_distance_m": "sample to detector [m]",
@@ -25,15 +26,22 @@ def main(argv: Sequence[str]) -> int:
     """Run the verb; its exit code is returned."""
     arguments = _parser(argv).parse_args(argv)
     output = Output(arguments.json)
+    if arguments.target.suffix == PICTURE_SUFFIX:
+        raise RequestError(
+            f"{arguments.target} is a name for a picture, and one is written beside the scan.", hint="Name an .npz file."
+        )
     from ptycho_torch import pipeline  # imports torch, which --help does not need
 
     report = pipeline.ingest(arguments.patterns or arguments.source, arguments.target, options=_options(arguments))
     for line in report.as_lines():
         output.say(line)
+    picture = pipeline.draw_scan(arguments.target)
     output.say(f"wrote {arguments.target}")
+    output.say(f"picture: {picture}: look whether pattern, probe and positions are what you measured")
     output.result(
         {
             "target": str(arguments.target),
+            "picture": str(picture),
             "n_patterns": report.n_patterns,
             "patch_size_px": report.patch_size_px,
             "photons_per_frame": report.photons_per_frame,

@@ -33,6 +33,7 @@ from ptycho_torch.reconstruction import reconstruct
 from ptycho_torch.reconstruction_file import RECONSTRUCTION_NAME
 from ptycho_torch.reconstruction_jobs import HalfFiles, evaluate_job, solve_job
 from ptycho_torch.scan_geometry import ScanGeometry
+from ptycho_torch.scan_picture import draw_scan
 from ptycho_torch.scan_result import ScanReconstruction
 from ptycho_torch.simulation import current_dataset, make_dataset
 from ptycho_torch.tensorboard_events import FOLDER_NAME, reporting_to
@@ -50,6 +51,7 @@ __all__ = [
     "ScanReconstruction",
     "TrainingFiles",
     "clear_legacy_dict",
+    "draw_scan",
     "evaluate_job",
     "export_reconstruction",
     "ingest",

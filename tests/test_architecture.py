@@ -124,7 +124,7 @@ FLOORS = {
         ["yardstick", "scan_result", "exporting.content"],
         ["ptychi_solver", "training_metrics"],
         ["reconstruction"],
-        ["adaptation", "trainer", "measured_scan"],
+        ["adaptation", "trainer", "measured_scan", "scan_picture"],
         ["learning", "oriented_scan"],
         ["lessons", "position_trials"],
         ["network_object"],
