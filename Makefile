@@ -9,7 +9,7 @@ PTYCHI := ptychi==2.2.0
 CLIENTS := build/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help install iterative demo test lint test-long test-guides test-real test-clients test-browser test-slurm test-all bench cluster-up cluster-down picture thinned-picture report-picture status-picture comparison-tables recipe-studies recipe-tables fault-table schema clean
+.PHONY: help install iterative demo test lint test-long test-guides test-real test-clients test-browser test-slurm test-all bench cluster-up cluster-down picture thinned-picture report-picture status-picture comparison-tables recipe-studies recipe-tables fault-table wrong-scans own-scan-pictures schema clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -44,7 +44,7 @@ iterative: $(ITERATIVE)  ## pty-chi beside it, for the iterative solvers
 test: lint  ## lint, unit tests, the smoke study, the fake Slurm (under 10 minutes)
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile -m "not slurm and not real and not long and not guides and not clients and not browser"
 
-test-real: $(INSTALLED)  ## the measured scan, the siemens_star study and the full-size study
+test-real: $(INSTALLED)  ## the measured scan and the page about it, the siemens_star study and the full-size study
 	$(BIN)/python -m pytest -m real
 
 test-long: $(INSTALLED)  ## the demo study and a ptychopinn job, with what they must reach
@@ -96,6 +96,12 @@ recipe-tables: $(INSTALLED)  ## write the tables of README.md and docs/recipe.md
 
 fault-table: $(INSTALLED)  ## write the table of docs/reliability.md from what `make test-slurm` last saw
 	$(BIN)/python docs/fault_table.py build/faults docs/reliability.md
+
+wrong-scans: $(INSTALLED)  ## write the table of docs/your-own-scan.md of files that are wrong, and what ingest says
+	$(BIN)/python docs/wrong_scans.py docs/your-own-scan.md
+
+own-scan-pictures: $(INSTALLED)  ## make the pictures of docs/your-own-scan.md from what its commands left in outputs/
+	$(BIN)/python docs/own_scan_pictures.py outputs docs
 
 schema: $(INSTALLED)  ## write configs/study.schema.json and the tables of docs/reference.md anew
 	$(BIN)/python -m fly64_hpc.study_schema configs/study.schema.json

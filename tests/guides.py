@@ -12,6 +12,7 @@ import string
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from command import REPOSITORY
@@ -113,3 +114,24 @@ def unseen(excerpt: str, shown: str) -> Iterator[str]:
 def _masked(line: str) -> str:
     """A line with its numbers of more than one digit and the width of its columns taken out."""
     return " ".join(_NUMBER.sub("0", line).split())
+
+
+def write_files(page: Path, folder: Path) -> None:
+    """The files that a page has the reader write."""
+    for name, text in files_of(page).items():
+        (folder / name).write_text(text)
+
+
+def follow(
+    page: Path, sections: Sequence[str], folder: Path, environment: Mapping[str, str], timeout_s: float, words: Mapping[str, str]
+) -> None:
+    """Type what some sections of a page ask for, in order, and hold the page to what it says is then seen."""
+    chosen = [block for block in blocks(page) if block.section in sections]
+    assert {block.section for block in chosen} == set(sections)
+    commands = [(block, filled_in(line, words)) for block in chosen for line in block.commands if block.language == "sh"]
+    tried = [(block, line) for block, line in commands if BY_HAND not in line]
+    shown = typed([line for _, line in tried], folder, environment, timeout_s)
+    for block, excerpt in pairwise(chosen):
+        if excerpt.language == "text":
+            seen = "".join(text for (asked, _), text in zip(tried, shown, strict=True) if asked is block)
+            assert not list(unseen(excerpt.text, seen)), seen

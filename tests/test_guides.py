@@ -6,14 +6,13 @@ import os
 import re
 import shutil
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from command import REPOSITORY
-from guides import BY_HAND, PAGES, blocks, files_of, filled_in, fly64_commands, typed, unseen
+from guides import BY_HAND, PAGES, blocks, files_of, filled_in, fly64_commands, follow, typed, unseen, write_files
 from own_files import write_object_and_probe, write_scan
 from slurm_machines import Slurm
 
@@ -23,8 +22,8 @@ from fly64_hpc.command_line import VerbParser, loaded_study
 from fly64_hpc.job_matrix import job_matrix
 from fly64_hpc.study_loading import load_study
 
-TUTORIAL, HOW_TO = REPOSITORY / "docs" / "tutorial.md", REPOSITORY / "docs" / "how-to.md"
-GUIDES = (TUTORIAL, HOW_TO)
+TUTORIAL, HOW_TO, OWN_SCAN = (REPOSITORY / "docs" / f"{name}.md" for name in ("tutorial", "how-to", "your-own-scan"))
+GUIDES = (TUTORIAL, HOW_TO, OWN_SCAN)
 WORDS = {"URL": str(REPOSITORY), "PARTITION": "gpu", "ACCOUNT": "my-project", "PHOTONS": "1e5"}
 """What this reader writes for the words in capitals."""
 CLONE = "fly64-hpc"
@@ -40,11 +39,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for page in GUIDES:
         write_files(page, folder)
     return folder
-
-
-def write_files(page: Path, folder: Path) -> None:
-    for name, text in files_of(page).items():
-        (folder / name).write_text(text)
 
 
 class ParsedError(Exception):
@@ -138,19 +132,6 @@ def test_a_command_that_is_to_fail_must_fail_so(tmp_path: Path) -> None:
             typed([f"{command}  # exit code 1"], tmp_path, os.environ, 60)
 
 
-def follow(page: Path, sections: tuple[str, ...], folder: Path, environment: dict[str, str], timeout_s: float) -> None:
-    """Type what some sections of a page ask for, in order, and hold the page to what it says is then seen."""
-    chosen = [block for block in blocks(page) if block.section in sections]
-    assert {block.section for block in chosen} == set(sections)
-    commands = [(block, filled_in(line, WORDS)) for block in chosen for line in block.commands if block.language == "sh"]
-    tried = [(block, line) for block, line in commands if BY_HAND not in line]
-    shown = typed([line for _, line in tried], folder, environment, timeout_s)
-    for block, excerpt in pairwise(chosen):
-        if excerpt.language == "text":
-            seen = "".join(text for (asked, _), text in zip(tried, shown, strict=True) if asked is block)
-            assert not list(unseen(excerpt.text, seen)), seen
-
-
 def newcomer() -> dict[str, str]:
     """The environment of somebody who has nothing of this program yet."""
     return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
@@ -158,7 +139,7 @@ def newcomer() -> dict[str, str]:
 
 @pytest.mark.guides
 def test_a_newcomer_comes_from_the_clone_to_the_report_on_this_machine(tmp_path: Path) -> None:
-    follow(TUTORIAL, ("Install", "On this machine"), tmp_path, newcomer(), 3000)
+    follow(TUTORIAL, ("Install", "On this machine"), tmp_path, newcomer(), 3000, WORDS)
     assert (tmp_path / CLONE / "outputs" / "fly64_smoke" / "report.html").stat().st_size > 100_000
 
 
@@ -166,7 +147,7 @@ def test_a_newcomer_comes_from_the_clone_to_the_report_on_this_machine(tmp_path:
 @pytest.mark.parametrize("slurm", ["real"], indirect=True)
 def test_a_newcomer_comes_from_the_clone_to_the_report_on_a_cluster(slurm: Slurm, tmp_path: Path) -> None:
     try:
-        follow(TUTORIAL, ("Install", "On a cluster"), tmp_path, newcomer() | slurm.environment(), 3000)
+        follow(TUTORIAL, ("Install", "On a cluster"), tmp_path, newcomer() | slurm.environment(), 3000, WORDS)
     finally:
         slurm.settle()
     assert (tmp_path / CLONE / "outputs" / "fly64_smoke" / "report.html").stat().st_size > 100_000
