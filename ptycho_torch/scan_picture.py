@@ -21,6 +21,8 @@ DARK = 0.05
 DARKEST = 1e-6
 """Of the brightest pixel: what is darker is drawn so dark."""
 SIZE_IN, DPI, BAR = (8.0, 6.8), 100, 0.9
+PLACES = {"left": 0.1, "right": 0.95, "bottom": 0.08, "top": 0.9, "wspace": 0.35, "hspace": 0.3}
+"""Set by hand: a layout that is sought takes as long again as all the drawing."""
 MM_PER_M, UM_PER_M = 1e3, 1e6
 
 Image = npt.NDArray[np.float64]
@@ -53,8 +55,8 @@ def scan_figure(dataset: PtychoDataset, name: str) -> Any:
     from matplotlib.figure import Figure  # takes half a second to import
 
     geometry = geometry_of(dataset.metadata)
-    figure = Figure(figsize=SIZE_IN, layout="constrained")
-    panels: Any = figure.subplots(2, 2)
+    figure = Figure(figsize=SIZE_IN)
+    panels: Any = figure.subplots(2, 2, gridspec_kw=PLACES)
     mean = mean_pattern(dataset)
     _draw_pattern(figure, panels[0, 0], mean, dataset, geometry)
     _draw_positions(figure, panels[0, 1], dataset, geometry)
