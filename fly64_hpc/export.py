@@ -29,8 +29,7 @@ from ptycho_torch.config import PtychoError
 
 EXAMPLES = (
     "--best --study-dir outputs/fly64_demo --format tiff --format png",
-    "--all --view dense --study-dir outputs/fly64_demo",
-    "dose_1000-dense-gs2 --format ptychodus --energy-ev 8800 --distance-m 1.9 --detector-pixel-m 75e-6",
+    "--all --view dense --format ptychodus --energy-ev 8800 --distance-m 1.9 --detector-pixel-m 75e-6",
 )
 FORMATS = ("ptychodus", "tiff", "cxi", "npz", "png", "program", "weights")
 DEFAULT_FORMATS = ("png", "tiff", "npz")
