@@ -116,11 +116,14 @@ class ViewConfig(Strict):
 class SplitConfig(Strict):
     """How the scan becomes a training half and a test half."""
 
-    axis: Literal["y", "x"] = "y"
-    """The halves lie one after the other along this axis."""
+    axis: Literal["y", "x", "time"] = "y"
+    """The halves lie one after the other along this axis. `time`: the patterns measured first train, those after them test, in
+    the order of `scan_index` where the file has it, else of its rows. Both halves may then see the same place of the object: it
+    is a test of later data, not of another part of the sample, unless a guard band keeps the places apart."""
     guard_band_px: NonNegative | None = None
     """Positions nearer than this to the split line are dropped [px]; null means half a patch, which keeps every object pixel
-    under a test pattern out of the training half."""
+    under a test pattern out of the training half. With `time`, test positions are dropped that lie nearer than this, along both
+    axes, to any training position; null means none, and a whole patch keeps every pixel out."""
 
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -236,6 +239,8 @@ class DatasetRecipe(Strict):
     @property
     def guard_band_px(self) -> float:
         """The guard band in force [px]."""
+        if self.split.axis == "time":
+            return self.split.guard_band_px or 0.0
         return self.patch_size_px / 2 if self.split.guard_band_px is None else self.split.guard_band_px
 
     def sha256(self) -> str:

@@ -1,18 +1,21 @@
 """Where the beam goes, and how a scan falls into a training half and a test half.
 
 A position is (y, x) in pixels of the object grid, and its patch covers floor(y + 1/2) - N/2 .. + N/2. Two positions on either
-side of a line, each at least N/2 from it, share no object pixel, wherever the line lies: that is the default guard band.
+side of a line, each at least N/2 from it, share no object pixel, wherever the line lies: that is the default guard band. A
+split on time knows no line: two positions that are N apart along either axis share no pixel.
 """
 
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import KDTree
 
 from ptycho_torch.config import DatasetRecipe, ScanConfig
 from ptycho_torch.errors import ConfigError
 
-__all__ = ["AXIS_INDEX", "count_shared_pixels", "scan_positions", "split_line", "split_rows"]
+__all__ = ["AXIS_INDEX", "count_shared_pixels", "scan_positions", "split_line", "split_rows", "split_rows_on_time"]
 
 AXIS_INDEX = {"y": 0, "x": 1}
 """Column of a (n, 2) array of positions, and axis of an object, by the name of the split axis."""
@@ -21,8 +24,22 @@ _Floats: TypeAlias = npt.NDArray[np.float64]
 _Interval: TypeAlias = tuple[float, float]
 
 
+@dataclass(frozen=True)
+class _Part:
+    """How many positions are laid at once, in one of how many parts of the object."""
+
+    count: int
+    of: int
+
+    @property
+    def name(self) -> str:
+        return "each half" if self.of == 2 else "the object"
+
+
 def scan_positions(recipe: DatasetRecipe, object_shape: tuple[int, int], rng: np.random.Generator) -> _Floats:
     """Lay the scan of a simulated dataset: half of its positions on each side of the object's middle, none in the guard band.
+
+    One that is split on time goes once over the whole object, row by row where it is a raster.
 
     Parameters
     ----------
@@ -35,20 +52,26 @@ def scan_positions(recipe: DatasetRecipe, object_shape: tuple[int, int], rng: np
 
     Returns
     -------
-    (n, 2) float64 (y, x) [px], n = 2 · (`positions` // 2); the half with the smaller coordinates first.
+    (n, 2) float64 (y, x) [px], n = 2 · (`positions` // 2); the half with the smaller coordinates first, or in the order of time.
 
     Raises
     ------
     ConfigError
         The object, patch size and guard band leave no room, or not for so many positions at the step that was asked for.
     """
-    axis, half_patch = AXIS_INDEX[recipe.split.axis], recipe.patch_size_px / 2
+    half_patch, count = recipe.patch_size_px / 2, recipe.scan.positions // 2
+    if recipe.split.axis == "time":
+        height, width = ((half_patch, side - half_patch) for side in object_shape)
+        return _fill(recipe.scan, height, width, _Part(2 * count, 1), rng)
+    axis = AXIS_INDEX[recipe.split.axis]
     along, across = object_shape[axis], object_shape[1 - axis]
     halves = [
         (half_patch, along / 2 - recipe.guard_band_px),
         (along / 2 + recipe.guard_band_px, along - half_patch),
     ]
-    positions = np.concatenate([_fill(recipe.scan, half, (half_patch, across - half_patch), rng) for half in halves])
+    positions = np.concatenate(
+        [_fill(recipe.scan, half, (half_patch, across - half_patch), _Part(count, 2), rng) for half in halves]
+    )
     return positions if axis == 0 else positions[:, ::-1].copy()
 
 
@@ -78,6 +101,32 @@ def split_rows(
     return np.flatnonzero(kept & below), np.flatnonzero(kept & ~below)
 
 
+def split_rows_on_time(
+    positions_yx: _Floats, order: npt.NDArray[np.int64], guard_band_px: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows of what was measured first and of what was measured after; test positions too near to a training position are dropped.
+
+    Parameters
+    ----------
+    positions_yx
+        (n, 2) [px].
+    order
+        (n,) the place of each pattern in the scan. Patterns of one place, as the exposures of one trigger, stay together.
+    guard_band_px
+        Test positions with max(|Δy|, |Δx|) below this from any training position are dropped [px].
+
+    Returns
+    -------
+    Two arrays of row indices, ascending: every place of the first comes before every place of the second.
+    """
+    is_early = order < np.sort(order)[len(order) // 2]
+    train, test = np.flatnonzero(is_early), np.flatnonzero(~is_early)
+    if guard_band_px and len(train):
+        distances, _ = KDTree(positions_yx[train]).query(positions_yx[test], p=np.inf)
+        test = test[distances >= guard_band_px]
+    return train, test
+
+
 def count_shared_pixels(first_yx: _Floats, second_yx: _Floats, patch_size_px: int) -> int:
     """How many object pixels lie under a patch of each of two sets of positions, (n, 2) and (m, 2)."""
     origin = np.floor(np.minimum(first_yx.min(axis=0), second_yx.min(axis=0)) + 0.5)
@@ -95,24 +144,25 @@ def _covered(positions_yx: _Floats, shape: tuple[int, ...], patch_size_px: int) 
     return covered
 
 
-def _fill(scan: ScanConfig, along: _Interval, across: _Interval, rng: np.random.Generator) -> _Floats:
-    """`positions` // 2 positions in the rectangle of two intervals: (n, 2), the split axis first."""
-    count, (low, high) = scan.positions // 2, np.array([along, across]).T
+def _fill(scan: ScanConfig, along: _Interval, across: _Interval, part: _Part, rng: np.random.Generator) -> _Floats:
+    """The part's positions in the rectangle of two intervals: (n, 2), the split axis first."""
+    count, (low, high) = part.count, np.array([along, across]).T
     if scan.pattern == "uniform_random":
-        _require_room(low, high, 0.0)
+        _require_room(low, high, 0.0, part)
         return rng.uniform(low, high, size=(count, 2))
-    _require_room(low, high, scan.jitter_px)
+    _require_room(low, high, scan.jitter_px, part)
     inner = (low + scan.jitter_px, high - scan.jitter_px)
-    raster = _even_raster(*inner, count) if scan.step_px is None else _stepped_raster(*inner, count, scan.step_px)
+    raster = _even_raster(*inner, count) if scan.step_px is None else _stepped_raster(*inner, part, scan.step_px)
     jittered = raster + rng.uniform(-scan.jitter_px, scan.jitter_px, size=(count, 2))
     return np.clip(jittered, low, high)
 
 
-def _require_room(low: _Floats, high: _Floats, jitter_px: float) -> None:
+def _require_room(low: _Floats, high: _Floats, jitter_px: float, part: _Part) -> None:
     if (high - low < 2 * jitter_px).any():
+        axis = "the split axis" if part.of == 2 else "y"
         raise ConfigError(
-            f"Each half leaves {high[0] - low[0]:g} px along the split axis and {high[1] - low[1]:g} px across it for scan "
-            f"positions; at least {2 * jitter_px:g} px are needed.",
+            f"{part.name.capitalize()} leaves {high[0] - low[0]:g} px along {axis} and {high[1] - low[1]:g} px across it for "
+            f"scan positions; at least {2 * jitter_px:g} px are needed.",
             hint="Enlarge the object, or take a smaller patch_size_px, guard_band_px or jitter_px.",
         )
 
@@ -128,14 +178,15 @@ def _even_raster(low: _Floats, high: _Floats, count: int) -> _Floats:
     return low + fractions * (high - low)
 
 
-def _stepped_raster(low: _Floats, high: _Floats, count: int, step_px: float) -> _Floats:
-    """`count` points a step apart, row by row, as nearly square as fits, in the middle of the rectangle."""
+def _stepped_raster(low: _Floats, high: _Floats, part: _Part, step_px: float) -> _Floats:
+    """The part's points a step apart, row by row, as nearly square as fits, in the middle of the rectangle."""
+    count = part.count
     fit_rows, fit_columns = (np.floor((high - low) / step_px + 1e-9) + 1).astype(int)
     if fit_rows * fit_columns < count:
         raise ConfigError(
-            f"At step_px {step_px:g} only {fit_rows * fit_columns} positions fit into each half ({fit_rows} rows of "
+            f"At step_px {step_px:g} only {fit_rows * fit_columns} positions fit into {part.name} ({fit_rows} rows of "
             f"{fit_columns}); {count} were asked for.",
-            hint=f"Ask for at most {2 * fit_rows * fit_columns} positions, or a smaller step_px, or leave it out.",
+            hint=f"Ask for at most {part.of * fit_rows * fit_columns} positions, or a smaller step_px, or leave it out.",
         )
     columns = min(fit_columns, max(int(np.ceil(np.sqrt(count))), -(-count // fit_rows)))
     raster = np.column_stack(np.divmod(np.arange(count), columns)) * step_px

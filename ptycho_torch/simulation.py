@@ -23,7 +23,14 @@ from ptycho_torch.data_record import DATASET_FILES, current_record, file_facts
 from ptycho_torch.errors import ConfigError, DataContractError
 from ptycho_torch.npz_contract import PtychoDataset, read_dataset, write_dataset
 from ptycho_torch.physics import cut_patches, diffraction_intensity, shift_probe, split_positions
-from ptycho_torch.scan_positions import AXIS_INDEX, count_shared_pixels, scan_positions, split_line, split_rows
+from ptycho_torch.scan_positions import (
+    AXIS_INDEX,
+    count_shared_pixels,
+    scan_positions,
+    split_line,
+    split_rows,
+    split_rows_on_time,
+)
 
 __all__ = ["RECORD_NAME", "current_dataset", "make_dataset", "thin_to_dose"]
 
@@ -60,7 +67,7 @@ def make_dataset(recipe: DatasetRecipe, folder: Path) -> dict[str, Any]:
         dataset, line = _simulate(recipe)
     else:
         dataset = _thinned_scan(Path(recipe.base.measured), recipe)
-        line = split_line(_split_coordinates(dataset, recipe))
+        line = None if recipe.split.axis == "time" else split_line(_split_coordinates(dataset, recipe))
     rows = _rows_of_halves(dataset, recipe, line)
     halves = {name: _half(dataset, name, rows[name], recipe) for name in DATASET_FILES}
     record = {
@@ -120,8 +127,8 @@ def thin_to_dose(counts: npt.NDArray[np.float32], dose_photons: float, rng: Gene
     return thinned, kept_share
 
 
-def _simulate(recipe: DatasetRecipe) -> tuple[PtychoDataset, float]:
-    """The whole scan with its photon noise, and the line that splits it: the object's middle."""
+def _simulate(recipe: DatasetRecipe) -> tuple[PtychoDataset, float | None]:
+    """The whole scan with its photon noise, and the line that splits it, the object's middle: None where time splits it."""
     object_guess, probe_guess = load_base(recipe.base, recipe.patch_size_px)
     rng = Generator(PCG64(recipe.simulation_seed))
     positions = scan_positions(recipe, (object_guess.shape[0], object_guess.shape[1]), rng)
@@ -139,7 +146,8 @@ def _simulate(recipe: DatasetRecipe) -> tuple[PtychoDataset, float]:
         ycoords=positions[:, 0].copy(),
         scan_index=np.arange(len(positions)),
     )
-    return dataset, object_guess.shape[AXIS_INDEX[recipe.split.axis]] / 2
+    line = None if recipe.split.axis == "time" else object_guess.shape[AXIS_INDEX[recipe.split.axis]] / 2
+    return dataset, line
 
 
 def _expected_patterns(
@@ -185,11 +193,17 @@ def _split_coordinates(dataset: PtychoDataset, recipe: DatasetRecipe) -> npt.NDA
     return dataset.positions_yx[:, AXIS_INDEX[recipe.split.axis]]
 
 
-def _rows_of_halves(dataset: PtychoDataset, recipe: DatasetRecipe, line: float) -> dict[str, npt.NDArray[np.int64]]:
-    train, test = split_rows(_split_coordinates(dataset, recipe), line, recipe.guard_band_px)
+def _rows_of_halves(dataset: PtychoDataset, recipe: DatasetRecipe, line: float | None) -> dict[str, npt.NDArray[np.int64]]:
+    if line is None:
+        order = np.arange(len(dataset.diffraction)) if dataset.scan_index is None else dataset.scan_index
+        train, test = split_rows_on_time(dataset.positions_yx, order, recipe.guard_band_px)
+        where = "on time"
+    else:
+        train, test = split_rows(_split_coordinates(dataset, recipe), line, recipe.guard_band_px)
+        where = f"at {recipe.split.axis} = {line:g} px"
     if not (len(train) and len(test)):
         raise ConfigError(
-            f"Split at {recipe.split.axis} = {line:g} px with a guard band of {recipe.guard_band_px:g} px, the scan leaves "
+            f"Split {where} with a guard band of {recipe.guard_band_px:g} px, the scan leaves "
             f"{len(train)} training and {len(test)} test patterns; each half needs some.",
             hint="Set a smaller split.guard_band_px.",
         )

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from ptycho_torch.config import BaseConfig, DatasetRecipe, ProceduralBase, ScanConfig, SplitConfig
 from ptycho_torch.errors import ConfigError
-from ptycho_torch.scan_positions import AXIS_INDEX, count_shared_pixels, scan_positions, split_line, split_rows
+from ptycho_torch.scan_positions import (
+    AXIS_INDEX,
+    count_shared_pixels,
+    scan_positions,
+    split_line,
+    split_rows,
+    split_rows_on_time,
+)
 
 
 def _recipe(scan: ScanConfig, patch_size_px: Literal[32, 64] = 32, split: SplitConfig | None = None) -> DatasetRecipe:
@@ -115,3 +122,35 @@ def test_step_too_large_says_how_many_fit() -> None:
 def test_no_room_beside_the_guard_band_is_refused(pattern: Literal["jittered_raster", "uniform_random"]) -> None:
     with pytest.raises(ConfigError, match=r"Each half leaves -6 px along the split axis"):
         _lay(_recipe(ScanConfig(positions=8, pattern=pattern), patch_size_px=64, split=SplitConfig(guard_band_px=40)), (132, 200))
+
+
+def test_a_scan_that_time_splits_goes_once_over_the_whole_object() -> None:
+    positions = _lay(_recipe(ScanConfig(positions=100, jitter_px=0), split=SplitConfig(axis="time")), (132, 132))
+    rows = positions[:, 0]
+    assert len(positions) == 100
+    assert (np.diff(rows) >= 0).all()
+    assert np.unique(np.diff(np.unique(rows))).round(9).tolist() == [10.0]
+
+
+def test_no_room_on_the_object_that_time_splits_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"only 121 positions fit into the object .* Ask for at most 121 positions"):
+        _lay(_recipe(ScanConfig(positions=200, step_px=10, jitter_px=0), split=SplitConfig(axis="time")), (132, 132))
+
+
+@given(
+    order=st.lists(st.integers(0, 12), min_size=2, max_size=40),
+    guard_px=st.sampled_from([0.0, 3.5, 16.0]),
+    seed=st.integers(0, 99),
+)
+def test_what_was_measured_first_trains_and_nothing_is_in_both_halves(order: list[int], guard_px: float, seed: int) -> None:
+    positions, index = np.random.default_rng(seed).uniform(20, 90, (len(order), 2)), np.array(order)
+    train, test = split_rows_on_time(positions, index, guard_px)
+    assert not set(train) & set(test)
+    assert index[train].max(initial=-1) < index[test].min(initial=99)
+    assert len(train) <= len(order) // 2
+    dropped = np.setdiff1d(np.arange(len(order)), [*train, *test])
+    distances = np.abs(positions[:, np.newaxis] - positions[train]).max(axis=2).min(axis=1, initial=np.inf)
+    assert (distances[dropped] < guard_px).all()
+    assert (distances[test] >= guard_px).all()
+    if guard_px == 16 and len(train) and len(test):
+        assert count_shared_pixels(positions[train], positions[test], 16) == 0

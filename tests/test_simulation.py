@@ -222,3 +222,43 @@ def test_guard_band_that_empties_a_half_is_refused(scan: Path, tmp_path: Path) -
     with pytest.raises(ConfigError, match="leaves 0 training and 0 test patterns"):
         make_dataset(_measured(scan, {"split": SplitConfig(guard_band_px=60)}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_measured_scan_is_split_on_time_by_its_index(scan: Path, tmp_path: Path) -> None:
+    whole = read_dataset(scan)
+    shuffled = np.random.default_rng(0).permutation(80)
+    write_dataset(scan, replace(whole, scan_index=shuffled))
+    record = make_dataset(_measured(scan, {"split": SplitConfig(axis="time")}), tmp_path / "out")
+    train, test = _halves(tmp_path / "out")
+    assert train.scan_index is not None
+    assert test.scan_index is not None
+    assert sorted(train.scan_index) == list(range(40))
+    assert sorted(test.scan_index) == list(range(40, 80))
+    assert (record["split_line_px"], record["guard_band_px"], record["dropped_in_guard_band"]) == (None, 0, 0)
+    assert record["shared_object_pixels"] > 0
+
+
+def test_without_an_index_time_is_the_order_of_rows(scan: Path, tmp_path: Path) -> None:
+    whole = read_dataset(scan)
+    write_dataset(scan, replace(whole, scan_index=None))
+    make_dataset(_measured(scan, {"split": SplitConfig(axis="time")}), tmp_path / "out")
+    train, test = _halves(tmp_path / "out")
+    np.testing.assert_array_equal(np.concatenate([train.counts(), test.counts()]), whole.counts())
+
+
+def test_a_guard_band_of_a_patch_keeps_later_patterns_off_the_object_of_the_first(tmp_path: Path) -> None:
+    split = SplitConfig(axis="time", guard_band_px=32)
+    record = make_dataset(_recipe({"split": split}), tmp_path)
+    assert record["shared_object_pixels"] == 0
+    assert record["dropped_in_guard_band"] > 0
+    assert len(_halves(tmp_path)[0].diffraction) == 40
+
+
+def test_a_guard_band_that_leaves_nothing_to_test_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Split on time with a guard band of 90 px, the scan leaves 40 training and 0 test"):
+        make_dataset(_recipe({"split": SplitConfig(axis="time", guard_band_px=90)}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recipe_of_before_there_was_time_keeps_its_digest() -> None:
+    assert _recipe().sha256() == "a644147f971b343c3ff0a41e1abd028122662058150ce815d80c4398c1949bde"
