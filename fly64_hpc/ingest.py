@@ -77,7 +77,10 @@ def _add_array_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--positions", metavar=place, help="positions (n, 2), or with an index as a first column; CSV too; KEY,KEY for two arrays"
     )
-    parser.add_argument("--probe", metavar=place, help="the probe (H, W) or (modes, H, W), complex")
+    parser.add_argument(
+        "--probe", metavar=place, help="the probe (H, W) or (modes, H, W), complex; mean-pattern: none is known, make one"
+    )
+    parser.add_argument("--refine-probe", action="store_true", help="refine the probe that is given; one that is made always is")
     parser.add_argument("--bad-pixels", metavar=place, help="a mask (H, W), not zero where a pixel is bad")
     parser.add_argument("--diffraction", type=Path, metavar="FILE", help="the patterns of a ptychodus product")
     parser.add_argument("--position-unit", choices=("auto", "px", "m", "um"), default="auto", help="unit of the positions")

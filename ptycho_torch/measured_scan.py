@@ -27,6 +27,7 @@ from ptycho_torch.foreign_scans.pattern_sources import SelectedPatterns, check_p
 from ptycho_torch.foreign_scans.pattern_survey import beam_center, dc_at_center, decide_dc, decide_quantity, survey_patterns
 from ptycho_torch.foreign_scans.probe_window import Probe, cut_probe, far_field_center, one_mode
 from ptycho_torch.foreign_scans.recognition import read_foreign_scan
+from ptycho_torch.found_probe import find_probe
 from ptycho_torch.npz_contract import PtychoDataset, write_dataset
 from ptycho_torch.oriented_scan import find_orientation
 from ptycho_torch.scan_geometry import ScanGeometry
@@ -107,6 +108,8 @@ def ingest(source: Path, target: Path, *, options: IngestOptions) -> IngestRepor
     dataset = _dataset(scan, work)
     if options.find_orientation:
         dataset = _oriented(dataset, work)
+    if options.makes_probe or options.refine_probe:
+        dataset = _with_found_probe(dataset, work)
     write_dataset(target, dataset)
     photons_per_frame = float(dataset.metadata["photons_per_frame"])
     return IngestReport(work.found, work.assumed, len(dataset.diffraction), dataset.patch_size_px, photons_per_frame)
@@ -124,7 +127,14 @@ def _check_square(scan: ForeignScan, work: _Work) -> None:
 
 
 def _check_may_turn(scan: ForeignScan, work: _Work) -> None:
-    """Axes that are searched for must be free to turn."""
+    """Axes that are searched for must be free to turn; a probe that is made leaves no hold for them, nor for an object."""
+    if work.options.makes_probe and (work.options.find_orientation or work.options.keep_object):
+        flag = "--find-orientation" if work.options.find_orientation else "--keep-object"
+        raise DataContractError(
+            f"{work.source}: a probe that is made of the patterns fits the positions that they are given, and lies where chance "
+            f"has it: {flag} needs a probe that is known.",
+            hint=f"Leave {flag} out, or name a probe with --probe FILE[:KEY].",
+        )
     if not work.options.find_orientation:
         return
     if work.options.keep_object:
@@ -139,6 +149,13 @@ def _check_may_turn(scan: ForeignScan, work: _Work) -> None:
             "turned; allowed are squares, or positions in metres.",
             hint="Leave --find-orientation out, or say lengths with --position-unit.",
         )
+
+
+def _with_found_probe(dataset: PtychoDataset, work: _Work) -> PtychoDataset:
+    made = find_probe(dataset, work.source, from_mean_pattern=work.options.makes_probe)
+    work.found.extend(made.found)
+    work.assumed.extend(made.assumed)
+    return replace(made.dataset, metadata=made.dataset.metadata | {"found": work.found, "assumed": work.assumed})
 
 
 def _oriented(dataset: PtychoDataset, work: _Work) -> PtychoDataset:
@@ -237,10 +254,12 @@ def _report_unknown(geometry: ScanGeometry, pixel_m: float | None, work: _Work) 
 
 
 def _probe(scan: ForeignScan, light: _Light, window: DetectorWindow, work: _Work) -> Probe:
+    if work.options.makes_probe:  # its energy alone counts, (N/2)² as is usual: it is made when the counts are at hand
+        return np.full((window.patch_size_px, window.patch_size_px), 0.5, np.complex128)
     if scan.probe is None:
         raise DataContractError(
             f"{work.source}: {scan.format} without a probe, which training needs.",
-            hint="Name one with --probe FILE[:KEY], as large as a pattern.",
+            hint="Name one with --probe FILE[:KEY], as large as a pattern, or have one made with --probe mean-pattern.",
         )
     probe, words = one_mode(scan.probe, work.options.probe_mode, work.source)
     if words is not None:

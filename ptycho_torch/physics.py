@@ -49,12 +49,28 @@ def shift_probe(probe: Tensor, shifts_yx: Tensor) -> Tensor:
     """
     if not bool(shifts_yx.any()):
         return probe.expand(len(shifts_yx), *probe.shape)
-    frequencies = torch.fft.fftfreq(probe.shape[-1], device=probe.device, dtype=probe.real.dtype)
-    phases = -2 * torch.pi * shifts_yx.to(probe.real.dtype)[:, :, None] * frequencies
-    ramps = torch.polar(torch.ones_like(phases), phases)
-    spectra = (torch.fft.fft2(probe) * ramps[:, 0, :, None]).mul_(ramps[:, 1, None, :])
+    rows, columns = _shift_ramps(shifts_yx, probe)
+    spectra = (torch.fft.fft2(probe) * rows[:, :, None]).mul_(columns[:, None, :])
     shifted: Tensor = torch.fft.ifft2(spectra)
     return shifted
+
+
+def gather_probe(probes: Tensor, shifts_yx: Tensor) -> Tensor:
+    """The adjoint of `shift_probe`: probes (B, N, N) moved back by their shifts (B, 2) and summed, (N, N)."""
+    if not bool(shifts_yx.any()):
+        return probes.sum(dim=0)
+    rows, columns = _shift_ramps(shifts_yx, probes)
+    spectra = (torch.fft.fft2(probes) * rows.conj()[:, :, None]).mul_(columns.conj()[:, None, :])
+    gathered: Tensor = torch.fft.ifft2(spectra.sum(dim=0))
+    return gathered
+
+
+def _shift_ramps(shifts_yx: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """exp(-2πi f k) of the shifts f (B, 2) along rows and along columns: (B, N) each, of the precision of `like` (..., N, N)."""
+    frequencies = torch.fft.fftfreq(like.shape[-1], device=like.device, dtype=like.real.dtype)
+    phases = -2 * torch.pi * shifts_yx.to(like.real.dtype)[:, :, None] * frequencies
+    ramps = torch.polar(torch.ones_like(phases), phases)
+    return ramps[:, 0], ramps[:, 1]
 
 
 def patch_indices(centers_yx: Tensor, patch_size: int, object_width: int) -> Tensor:

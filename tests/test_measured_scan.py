@@ -201,7 +201,7 @@ def test_an_option_that_does_not_exist() -> None:
         IngestOptions.model_validate({"positions_unit": "m"})
 
 
-@pytest.mark.parametrize("key", ["data", "probe", "scan"])
+@pytest.mark.parametrize("key", ["data", "scan"])
 def test_a_missing_key(tmp_path: Path, key: str) -> None:
     arrays = make_arrays()
     del arrays[key]

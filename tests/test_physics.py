@@ -13,6 +13,7 @@ from ptycho_torch.physics import (
     back_propagate,
     cut_patches,
     diffraction_intensity,
+    gather_probe,
     propagate,
     shift_probe,
     split_positions,
@@ -111,3 +112,10 @@ def test_positions_are_a_whole_pixel_and_less_than_half_another(positions: list[
     centers, shifts = split_positions(given_yx)
     assert torch.equal(centers + shifts, given_yx)
     assert bool(((shifts >= -0.5) & (shifts < 0.5)).all())
+
+
+@pytest.mark.parametrize("factor", [0, 1])
+def test_gathering_probes_is_the_adjoint_of_shifting_one(factor: int) -> None:
+    shifts = factor * torch.tensor([[0.25, -0.5], [0, 0.125], [-0.3, 0.4]], dtype=torch.float64)
+    probe, probes = _complex(N, N), _complex(3, N, N, seed=1)
+    assert _inner(shift_probe(probe, shifts), probes) == pytest.approx(_inner(probe, gather_probe(probes, shifts)), abs=1e-9)

@@ -11,6 +11,10 @@ FormatName = Literal[
 ]
 
 
+MEAN_PATTERN = "mean-pattern"
+"""In place of a probe's file: there is none, make one. A file of that name is `./mean-pattern`."""
+
+
 class IngestOptions(Strict):
     """What the user says of a scan; `auto` is found from the file, or told by its format."""
 
@@ -46,8 +50,15 @@ class IngestOptions(Strict):
     positions: str | None = None
     """`FILE` or `FILE:KEY` of the positions, instead of the source's own."""
     probe: str | None = None
-    """`FILE` or `FILE:KEY` of the probe, instead of the source's own."""
+    """`FILE` or `FILE:KEY` of the probe, instead of the source's own; `mean-pattern` makes one of the patterns."""
+    refine_probe: bool = False
+    """Refine the probe together with an object; one that is made of the patterns always is."""
     bad_pixels: str | None = None
     """`FILE` or `FILE:KEY` of a mask (H, W) that is not zero where a pixel is bad, beside the source's own."""
     geometry: ScanGeometry = ScanGeometry()
     """What is known of energy, distance and pixels; it wins over what the source says."""
+
+    @property
+    def makes_probe(self) -> bool:
+        """The probe is made of the patterns."""
+        return self.probe == MEAN_PATTERN

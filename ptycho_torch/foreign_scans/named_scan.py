@@ -38,7 +38,7 @@ def with_named_arrays(scan: ForeignScan, options: IngestOptions) -> ForeignScan:
     found, files = list(scan.found), list(scan.other_files)
     for name in ("positions", "probe", "bad_pixels"):
         place = getattr(options, name)
-        if place is not None:
+        if place is not None and not (name == "probe" and options.makes_probe):
             path, key = split_place(place)
             found.append(f"{name.replace('_', ' ')} of {path.name}{f':{key}' if key else ''}, as the option says")
             files.append(path)
@@ -53,7 +53,9 @@ def with_named_arrays(scan: ForeignScan, options: IngestOptions) -> ForeignScan:
     if options.position_scale != 1 and scan.positions is not None:
         scan = replace(scan, positions=replace(scan.positions, yx=scan.positions.yx * options.position_scale), object_hw=None)
         found.append(f"positions are multiplied by {options.position_scale:g}, as the option says")
-    if options.probe is not None:
+    if options.makes_probe:
+        scan = replace(scan, probe=None)
+    elif options.probe is not None:
         path, key = split_place(options.probe)
         scan = replace(scan, probe=as_modes(read_named(options.probe), key or "probe", path))
     if options.bad_pixels is not None:

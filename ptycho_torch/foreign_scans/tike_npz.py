@@ -4,13 +4,14 @@ from pathlib import Path
 
 from ptycho_torch.errors import DataContractError
 from ptycho_torch.foreign_scans.checked_arrays import as_modes, check_kind, check_numbers, wrong_shape
-from ptycho_torch.foreign_scans.foreign_scan import ForeignScan, Positions
+from ptycho_torch.foreign_scans.foreign_scan import ForeignScan, Modes, Positions
 from ptycho_torch.foreign_scans.ingest_options import IngestOptions
 from ptycho_torch.foreign_scans.npz_reading import NpzFile, squeezed
 from ptycho_torch.foreign_scans.pattern_sources import PatternSource
 from ptycho_torch.npz_archive import AnyArray
 
-KEYS = ("data", "probe", "scan")
+KEYS = ("data", "scan")
+"""Without which there is no scan; a probe may be elsewhere."""
 
 
 def read_tike_npz(source: Path, options: IngestOptions) -> ForeignScan:
@@ -25,23 +26,28 @@ def read_tike_npz(source: Path, options: IngestOptions) -> ForeignScan:
     missing = [f"`{key}`" for key in KEYS if key not in file.forms]
     if missing:
         raise DataContractError(
-            f"{source}: missing key {', '.join(missing)}; needed are `data`, `probe` and `scan`; it holds "
+            f"{source}: missing key {', '.join(missing)}; needed are `data` and `scan`, and mostly `probe`; it holds "
             f"{', '.join(sorted(file.forms)) or 'none'}.",
             hint="Name the arrays of a layout of your own with --patterns, --positions and --probe.",
         )
     axes = "nhw" if options.pattern_axes == "auto" else options.pattern_axes
     patterns = file.patterns("data", axes)
-    arrays = file.read("probe", "scan")
-    probe, scan = squeezed(arrays["probe"], 2), squeezed(arrays["scan"], 2)
+    arrays = file.read("scan", *(("probe",) if "probe" in file.forms else ()))
+    scan = squeezed(arrays["scan"], 2)
     _check(patterns, scan, source)
     return ForeignScan(
         format="tike's NPZ",
         patterns=patterns,
         patterns_name="data",
         positions=Positions(scan.astype(float), "px"),
-        probe=as_modes(probe.reshape(-1, *probe.shape[-2:]), "probe", source),
+        probe=_modes(arrays["probe"], source) if "probe" in arrays else None,
         assumed=("positions are pixels, rows first",),
     )
+
+
+def _modes(array: AnyArray, source: Path) -> Modes:
+    probe = squeezed(array, 2)
+    return as_modes(probe.reshape(-1, *probe.shape[-2:]), "probe", source)
 
 
 def _check(patterns: PatternSource, scan: AnyArray, source: Path) -> None:
