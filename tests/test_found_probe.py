@@ -12,6 +12,7 @@ from command import Workplace
 from tiny_jobs import tiny_object, tiny_scan
 from turned_scan import N, TurnedScan, make_turned_scan
 
+from fly64_hpc.ingest import main
 from ptycho_torch import found_probe
 from ptycho_torch.errors import DataContractError
 from ptycho_torch.found_probe import METADATA_KEY, find_probe
@@ -43,39 +44,41 @@ def probe_error(probe: npt.NDArray[np.complex64], truth: npt.NDArray[np.complex6
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, IngestReport, PtychoDataset]:
-    """A scan that came with neither a probe nor an object."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The DATA-001 file of a scan that came with neither a probe nor an object."""
     folder = tmp_path_factory.mktemp("made")
-    return folder / "out.npz", *ingested(folder, write_without_probe(folder / "scan.npz", SCAN), probe="mean-pattern")
+    source = write_without_probe(folder / "scan.npz", SCAN)
+    assert main([str(source), str(folder / "out.npz"), "--dc", "corner", "--probe", "mean-pattern"]) == 0
+    return folder / "out.npz"
 
 
-def test_the_probe_is_found_from_patterns_and_positions_alone(made: tuple[Path, IngestReport, PtychoDataset]) -> None:
-    _, report, dataset = made
+def test_the_probe_is_found_from_patterns_and_positions_alone(made: Path) -> None:
+    dataset = read_dataset(made)
+    found, assumed = dataset.metadata["found"], dataset.metadata["assumed"]
     assert probe_error(dataset.probe_guess, SCAN.probe) < 0.08
     assert dataset.object_guess is None
     deviances = dataset.metadata[METADATA_KEY]["held_out_deviances"]
     assert min(deviances) < 0.5 * deviances[0]
-    (words,) = (fact for fact in report.found if fact.startswith("a probe is made of the mean pattern"))
+    (words,) = (fact for fact in found if fact.startswith("a probe is made of the mean pattern"))
     assert "rms radius, on the far side of the focus: of 31 starts the best by held-out photons" in words
-    assert any(fact.startswith("the probe is refined in ") for fact in report.found)
-    assert any("both axes of all positions turned, with the conjugate mirror image" in fact for fact in report.assumed)
-    assert any("photons of the whole scan, of both halves of any split" in fact for fact in report.assumed)
-    assert dataset.metadata["assumed"] == report.assumed
+    assert any(fact.startswith("the probe is refined in ") for fact in found)
+    assert any("both axes of all positions turned, with the conjugate mirror image" in fact for fact in assumed)
+    assert any("photons of the whole scan, of both halves of any split" in fact for fact in assumed)
 
 
-def test_its_energy_is_the_photons_of_a_pattern(made: tuple[Path, IngestReport, PtychoDataset]) -> None:
-    _, report, dataset = made
+def test_its_energy_is_the_photons_of_a_pattern(made: Path) -> None:
+    dataset = read_dataset(made)
     assert dataset.intensity_scale is not None
     energy = dataset.intensity_scale**2 * np.square(np.abs(dataset.probe_guess.astype(np.complex128))).sum()
-    assert energy == pytest.approx(report.photons_per_frame, rel=1e-5)
+    assert energy == pytest.approx(dataset.metadata["photons_per_frame"], rel=1e-5)
     np.testing.assert_array_equal(dataset.counts(), SCAN.counts)
 
 
-def test_a_study_trains_on_it_and_splits_it_on_time(made: tuple[Path, IngestReport, PtychoDataset], tmp_path: Path) -> None:
-    path, report, _ = made
+def test_a_study_trains_on_it_and_splits_it_on_time(made: Path, tmp_path: Path) -> None:
+    photons = read_dataset(made).metadata["photons_per_frame"]
     (tmp_path / "study.yaml").write_text(
-        f"study: found\nbase: {{measured: {path}}}\n"
-        f"design:\n  doses_photons: [{report.photons_per_frame}]\n  patch_size_px: 32\n  views: {{baseline: {{gridsize: 1}}}}\n"
+        f"study: found\nbase: {{measured: {made}}}\n"
+        f"design:\n  doses_photons: [{photons}]\n  patch_size_px: 32\n  views: {{baseline: {{gridsize: 1}}}}\n"
         "  split: {axis: time}\n"
         "training: {epochs: 1, unet_widths: [4, 8], threads: 1, refiner: null}\n"
     )

@@ -187,8 +187,10 @@ def write_brought_files(folder: Path) -> None:
     write_scan(folder)
     rng = np.random.default_rng(2)
     with np.load(folder / "object_and_probe.npz") as arrays:
-        probe = arrays["probe"]
-    expected = 1e3 * np.abs(np.fft.fftshift(np.fft.fft2(probe))) ** 2
-    np.save(folder / "counts.npy", rng.poisson(expected, (120, 64, 64)))
+        probe, object_yx = arrays["probe"], arrays["obj"]
+    places = rng.integers(-60, 60, (120, 2))
+    patches = np.stack([object_yx[y - 32 : y + 32, x - 32 : x + 32] for y, x in places + 115])
+    waves = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(probe * patches, axes=(1, 2))), axes=(1, 2))
+    np.save(folder / "counts.npy", rng.poisson(np.abs(waves) ** 2))
     np.save(folder / "probe.npy", probe)
-    np.save(folder / "positions.npy", rng.uniform(-60, 60, (120, 2)))
+    np.save(folder / "positions.npy", places.astype(float))
