@@ -17,7 +17,7 @@ from fly64_hpc.command_line import (
     study_paths,
 )
 from fly64_hpc.errors import EXIT_OK, RequestError
-from fly64_hpc.job_matrix import JobFilter, select
+from fly64_hpc.job_choice import JobFilter, select
 from fly64_hpc.job_state import JobState
 from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.submissions import submitting

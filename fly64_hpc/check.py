@@ -19,7 +19,8 @@ from fly64_hpc.command_line import (
 )
 from fly64_hpc.errors import EXIT_OK, EXIT_REQUEST_WRONG
 from fly64_hpc.executor_choice import add_data_flags, add_executor_flag, choose_executor, external_roots
-from fly64_hpc.job_matrix import select, study_jobs
+from fly64_hpc.job_choice import select
+from fly64_hpc.job_matrix import Condition
 from fly64_hpc.mending import joined_or_mended
 from fly64_hpc.preflight.examination import examine
 from fly64_hpc.preflight.finding import Finding, Severity
@@ -69,12 +70,12 @@ def _requested(arguments: argparse.Namespace) -> tuple[PreflightRequest, list[Fi
     """What is asked for, and what is wrong with it already."""
     loaded, found = loaded_phase(arguments), []
     paths, calls = new_study_paths(arguments, loaded), SlurmCalls()
-    external: dict[datasets.Condition, datasets.JobData] = {}
+    external: dict[Condition, datasets.JobData] = {}
     try:
         loaded = joined_or_mended(paths, loaded, calls)
     except PtychoError as error:
         found.append(Finding("study", Severity.ERROR, error.message, error.hint))
-    jobs = select(study_jobs(loaded), job_filter(arguments))
+    jobs = select(loaded.jobs, job_filter(arguments))
     try:
         external = datasets.external_data(loaded, jobs, external_roots(arguments))
     except PtychoError as error:

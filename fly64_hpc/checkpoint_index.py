@@ -1,7 +1,7 @@
 """checkpoint_index.json: every checkpoint of a study, and a look-up that verifies before it hands out a path."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from fly64_hpc.job_matrix import TrainingJob
 from fly64_hpc.job_paths import JobPaths, StudyPaths
 from fly64_hpc.job_record import now_utc, read_json
 from fly64_hpc.study_directory import SCHEMA_VERSION
+from fly64_hpc.sweep import value_label
 from ptycho_torch.config import sha256_file, write_json
 
 COPIED_FACTS = ("epoch", "step", "sha256", "size_bytes", "config_sha256", "attempt", "lesson", "val_loss", "created_utc")
@@ -73,27 +74,40 @@ class CheckpointIndex:
     checkpoints: tuple[dict[str, Any], ...]
     jobs: tuple[dict[str, Any], ...]
 
-    def best(self, *, dose: float, view: str, gridsize: int, seed: int | None = None) -> Path:
+    def best(self, *, dose: float, view: str, gridsize: int, seed: int | None = None, **sweep: Any) -> Path:
         """The best checkpoint of one condition, its sha256 verified.
+
+        Parameters
+        ----------
+        sweep
+            By axis of the study's sweep what a value is called there, or the number that it is called after:
+            `learning_rate=3e-3`.
 
         Raises
         ------
         StudyDirectoryError
             There is none, there are several (name a seed), or its sha256 differs from the index.
         """
-        return self._verified(self._job(dose, view, gridsize, seed), "best")
+        return self._verified(self._job(dose, view, gridsize, seed, sweep), "best")
 
-    def last(self, *, dose: float, view: str, gridsize: int, seed: int | None = None) -> Path:
+    def last(self, *, dose: float, view: str, gridsize: int, seed: int | None = None, **sweep: Any) -> Path:
         """The newest checkpoint of one condition; see `best`."""
-        return self._verified(self._job(dose, view, gridsize, seed), "last")
+        return self._verified(self._job(dose, view, gridsize, seed, sweep), "last")
 
-    def _job(self, dose: float, view: str, gridsize: int, seed: int | None) -> str:
-        wanted = {"dose": dose, "view": view, "gridsize": gridsize} | ({} if seed is None else {"seed": seed})
-        found = [job["job_id"] for job in self.jobs if all(job[key] == value for key, value in wanted.items())]
+    def _job(self, dose: float, view: str, gridsize: int, seed: int | None, sweep: Mapping[str, Any]) -> str:
+        wanted: dict[str, Any] = {"dose": dose, "view": view, "gridsize": gridsize} | ({} if seed is None else {"seed": seed})
+        labels = {axis: value_label("", value) for axis, value in sweep.items()}
+        found = [
+            job["job_id"]
+            for job in self.jobs
+            if all(job[key] == value for key, value in wanted.items()) and labels.items() <= job.get("sweep", {}).items()
+        ]
+        wanted |= labels
         if len(found) != 1:
             problem = f"fits {', '.join(found)}" if found else "is in no job of the study"
             raise StudyDirectoryError(
-                f"{self.root}: the condition {wanted} {problem}.", hint="Name a dose, view, gridsize and seed of it."
+                f"{self.root}: the condition {wanted} {problem}.",
+                hint="Name a dose, view, gridsize and seed of it, and a value on each axis of a sweep.",
             )
         return str(found[0])
 

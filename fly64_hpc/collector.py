@@ -14,7 +14,7 @@ from fly64_hpc.cancellations import Cancelled, cancelled_by_job, read_cancellati
 from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, StudyDirectoryError
 from fly64_hpc.executor_facts import ExecutorFacts, log_evidence
 from fly64_hpc.file_lock import locked
-from fly64_hpc.job_matrix import TrainingJob, study_jobs
+from fly64_hpc.job_matrix import TrainingJob
 from fly64_hpc.job_paths import JobPaths, StudyPaths
 from fly64_hpc.job_record import (
     AttemptRecord,
@@ -27,6 +27,7 @@ from fly64_hpc.job_record import (
     read_json,
     read_record,
     read_skipped_views,
+    skipped_condition,
 )
 from fly64_hpc.job_state import JobState, QueueFacts
 from fly64_hpc.manifest import job_entry, manifest
@@ -114,7 +115,7 @@ def look(paths: StudyPaths, calls: SlurmCalls | None = None) -> StudyView:
     """
     study = read_study(paths)
     submissions = tuple(read_submissions(paths))
-    kept = [_read_job(paths, job) for job in study_jobs(study)]
+    kept = [_read_job(paths, job) for job in study.jobs]
     settled = frozenset(job.job.job_id for job in kept if job.has_succeeded)
     facts = executor_facts.gather(paths, submissions, settled, calls)
     skipped = read_skipped_views(paths.skip_summary)
@@ -137,6 +138,11 @@ def collect(paths: StudyPaths, calls: SlurmCalls | None = None) -> StudyView:
         if not paths.is_phase_f:  # solvers leave no checkpoints
             checkpoint_index.write_index(paths, view.study.design.study, [job.job for job in view.jobs])
     return view
+
+
+def epochs_of(view: StudyView, job: JobView) -> int | None:
+    """How many epochs a job's training has; None of a solver, which alone knows."""
+    return None if view.paths.is_phase_f else view.study.of(job.job).design.training.total_epochs
 
 
 def _entry(paths: StudyPaths, job: JobView) -> dict[str, Any]:
@@ -224,7 +230,7 @@ def _is_earlier(record: AttemptRecord, submission: Submission | None) -> bool:
 
 def _skip(job: TrainingJob, skipped: list[dict[str, Any]]) -> Outcome | None:
     for view in skipped:
-        if (view["dose"], view["view"]) == (job.dose_photons, job.view):
+        if skipped_condition(view) == job.data:
             return Outcome(JobState.SKIPPED, view["reason"])
     return None
 

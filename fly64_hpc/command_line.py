@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fly64_hpc.errors import EXIT_REQUEST_WRONG, RequestError
-from fly64_hpc.job_matrix import JobFilter
+from fly64_hpc.job_choice import JobFilter
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.study import phase_f
 from fly64_hpc.study_loading import DEFAULT_STUDY, LoadedStudy, Override, load_study, parse_set
@@ -103,6 +103,9 @@ def add_filter_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gridsize", type=int, action="append", default=[], metavar="G", help="only this gridsize (may be repeated)"
     )
+    parser.add_argument(
+        "--where", action="append", default=[], metavar="AXIS=VALUE", help="only this place on an axis of the sweep (repeatable)"
+    )
 
 
 def add_directory_flags(parser: argparse.ArgumentParser) -> None:
@@ -147,7 +150,17 @@ def _phase_paths(arguments: argparse.Namespace, paths: StudyPaths) -> StudyPaths
 
 def job_filter(arguments: argparse.Namespace) -> JobFilter:
     """The selection that the flags name."""
-    return JobFilter(tuple(arguments.dose), tuple(arguments.view), tuple(arguments.gridsize))
+    where = tuple(_place(text) for text in arguments.where)
+    return JobFilter(tuple(arguments.dose), tuple(arguments.view), tuple(arguments.gridsize), where)
+
+
+def _place(text: str) -> tuple[str, str]:
+    axis, equals, value = text.partition("=")
+    if not equals or not axis or not value:
+        raise RequestError(
+            f"--where {text}: needs the form AXIS=VALUE.", hint="For example --where learning_rate=1e-3, an axis of the sweep."
+        )
+    return axis, value
 
 
 def run_verb(verb: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> NoReturn:

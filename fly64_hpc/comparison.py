@@ -1,10 +1,10 @@
 """Phase G: what networks, refined networks and solvers make of the same scans, cell by cell, each figure with its origin.
 
-A cell is a dose, a view, a method and a half. Several training seeds give a network's cell several measurements; a solver has
-one. A cell that lacks a measurement says why.
+A cell is a condition (a dose, a view, a place of the sweep), a method and a half. Several training seeds give a network's cell
+several measurements; a solver has one. A cell that lacks a measurement says why.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from fly64_hpc.collector import JobView, StudyView
 from fly64_hpc.evaluation_record import EvaluationRecord, read_evaluation
 from fly64_hpc.history import training_seconds
-from fly64_hpc.job_matrix import TrainingJob, scan_of
+from fly64_hpc.job_matrix import Condition, TrainingJob
 from fly64_hpc.job_record import AttemptRecord, JobSpec
 from fly64_hpc.job_state import JobState
 
@@ -20,6 +20,10 @@ HALVES = ("test", "train")
 NETWORK_METHODS = ("network", "refined")
 FLAT = "flat"
 """No method: what an object of ones scores, below which nothing is worth anything."""
+
+
+_Solved = Mapping[tuple[Condition, str | None], JobView]
+"""The solvers' jobs by the data that they read."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,7 @@ class Measurement:
 class Cell:
     """One cell of the comparison."""
 
-    dose_photons: float
-    view: str
+    condition: Condition
     gridsize: int
     method: str
     half: str
@@ -69,10 +72,12 @@ def comparison(networks: StudyView, solvers: StudyView | None) -> list[Cell]:
     solvers
         Its Phase F, where there is one.
     """
-    conditions: dict[tuple[float, str], list[JobView]] = {}
+    conditions: dict[Condition, list[JobView]] = {}
     for job in networks.jobs:
-        conditions.setdefault((job.job.dose_photons, job.job.view), []).append(job)
-    return [cell for jobs in conditions.values() for cell in _condition(networks, jobs, solvers)]
+        conditions.setdefault(job.job.condition, []).append(job)
+    solved = {(job.job.data, job.job.solver): job for job in solvers.jobs} if solvers is not None else {}
+    names = methods(networks, solvers)
+    return [cell for jobs in conditions.values() for cell in _condition(networks, jobs, names, solved)]
 
 
 def methods(networks: StudyView, solvers: StudyView | None) -> tuple[str, ...]:
@@ -80,25 +85,24 @@ def methods(networks: StudyView, solvers: StudyView | None) -> tuple[str, ...]:
     return (*NETWORK_METHODS, *(solvers or networks).study.design.iterative.solvers, FLAT)
 
 
-def _condition(networks: StudyView, jobs: Sequence[JobView], solvers: StudyView | None) -> Iterator[Cell]:
-    """Every cell of one dose and view, whose jobs differ in their seeds."""
+def _condition(networks: StudyView, jobs: Sequence[JobView], names: Sequence[str], solved: _Solved) -> Iterator[Cell]:
+    """Every cell of one condition, whose jobs differ in their seeds."""
     trained = [_network(networks, job) for job in jobs]
     by_evaluated_first = sorted(trained, key=lambda one: isinstance(one, str))
-    for method in methods(networks, solvers):
+    for method in names:
         for half in HALVES:
             if method in NETWORK_METHODS:
                 runs = [_of_network(one, method, half) for one in trained]
             elif method == FLAT:  # the same for all seeds
                 runs = [_of_network(by_evaluated_first[0], method, half)]
             else:
-                runs = [_of_solver(networks, jobs[0], solvers, method, half)]
+                runs = [_of_solver(jobs[0], solved, method, half)]
             yield _cell(jobs[0].job, method, half, runs)
 
 
 def _cell(job: TrainingJob, method: str, half: str, runs: Sequence[Measurement | str]) -> Cell:
     return Cell(
-        dose_photons=job.dose_photons,
-        view=job.view,
+        condition=job.condition,
         gridsize=job.gridsize,
         method=method,
         half=half,
@@ -148,22 +152,17 @@ def _of_network(trained: _Trained | str, method: str, half: str) -> Measurement 
     )
 
 
-def _of_solver(networks: StudyView, like: JobView, solvers: StudyView | None, solver: str, half: str) -> Measurement | str:
+def _of_solver(like: JobView, solved: _Solved, solver: str, half: str) -> Measurement | str:
     """What a solver made of the patterns of a network's job, or why it did not."""
-    scan = scan_of(networks.study.design, like.job.view)
-    found = [job for job in solvers.jobs if _is_cell(job, like, scan, solver)] if solvers is not None else []
-    if not found:
-        return f"{solver} was not run on {scan} at {like.job.dose_photons:g} photons; run submit --phase-f"
-    (job,) = found
+    scan = like.job.scan
+    job = solved.get((scan, solver))
+    if job is None:
+        return f"{solver} was not run on {scan.words} at {scan.dose_photons:g} photons; run submit --phase-f"
     if job.outcome.state is not JobState.SUCCEEDED or job.spec is None or job.record is None or job.record.result is None:
         return f"{job.job.job_id} is {job.outcome.state.value}: {job.outcome.reason}"
     if not _same_patterns(job.spec, like.spec):
         return f"{job.job.job_id} read other data than {like.job.job_id}"
     return _solved(job, job.spec, job.record, half)
-
-
-def _is_cell(job: JobView, like: JobView, scan: str, solver: str) -> bool:
-    return (job.job.dose_photons, job.job.view, job.job.solver) == (like.job.dose_photons, scan, solver)
 
 
 def _same_patterns(solver: JobSpec, network: JobSpec | None) -> bool:

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 
 from fly64_hpc.comparison import FLAT, Cell
 from fly64_hpc.comparison_table import cell_mean
+from fly64_hpc.job_matrix import Condition
 from ptycho_torch.npz_contract import read_arrays
 
 LABELS = {"network": "network", "refined": "network, refined", "gradient": "gradient, no network", FLAT: "flat"}
@@ -33,7 +34,7 @@ CURVES_HEIGHT_IN = 3.2
 def comparison_png(study: str, cells: Sequence[Cell]) -> bytes:
     """The figure of a study's comparison, as a PNG file; without times in it, so that the same figures give the same bytes."""
     methods = [method for method in dict.fromkeys(cell.method for cell in cells) if method != FLAT]
-    conditions = list(dict.fromkeys((cell.dose_photons, cell.view) for cell in cells))
+    conditions = list(dict.fromkeys(cell.condition for cell in cells))
     panel_height_in = PANEL_WIDTH_IN * _aspect(cells)
     gallery_height_in = len(conditions) * (panel_height_in + GAP_IN)
     figure = Figure(
@@ -50,10 +51,10 @@ def comparison_png(study: str, cells: Sequence[Cell]) -> bytes:
 
 
 def _draw_curves(figure: Any, cells: Sequence[Cell], methods: Sequence[str]) -> None:
-    views = list(dict.fromkeys(cell.view for cell in cells))
+    views = list(dict.fromkeys(cell.condition.words for cell in cells))
     panels = figure.subplots(1, len(views), sharey=True, squeeze=False)[0]
     for panel, view in zip(panels, views, strict=True):
-        own = [cell for cell in cells if cell.view == view]
+        own = [cell for cell in cells if cell.condition.words == view]
         panel.set(xlim=_dose_limits(cells), xlabel="photons per frame", title=view)
         panel.set(xscale="log", yscale="log")
         for number, method in enumerate([*methods, FLAT]):
@@ -73,14 +74,16 @@ def _draw_curves(figure: Any, cells: Sequence[Cell], methods: Sequence[str]) -> 
 
 
 def _dose_limits(cells: Sequence[Cell]) -> tuple[float, float]:
-    doses = [cell.dose_photons for cell in cells]
+    doses = [cell.condition.dose_photons for cell in cells]
     return min(doses) / 1.6, max(doses) * 1.6
 
 
 def _draw_curve(panel: Axes, cells: Sequence[Cell], method: str, color: str, marker: str) -> None:
     """The unseen half as a line with its 95 % interval, the training half dashed and thin."""
     for half, (style, width) in zip(("test", "train"), HALF_LINES.values(), strict=True):
-        known = [(cell.dose_photons, cell_mean(cell, LINE)) for cell in cells if (cell.method, cell.half) == (method, half)]
+        known = [
+            (cell.condition.dose_photons, cell_mean(cell, LINE)) for cell in cells if (cell.method, cell.half) == (method, half)
+        ]
         points = [(dose, mean.value, mean.half_width or 0.0) for dose, mean in known if mean is not None and mean.value > 0]
         if not points or (method == FLAT and half == "train"):
             continue
@@ -103,13 +106,13 @@ def _draw_curve(panel: Axes, cells: Sequence[Cell], method: str, color: str, mar
         )
 
 
-def _draw_gallery(figure: Any, cells: Sequence[Cell], conditions: Sequence[tuple[float, str]], methods: Sequence[str]) -> None:
+def _draw_gallery(figure: Any, cells: Sequence[Cell], conditions: Sequence[Condition], methods: Sequence[str]) -> None:
     panels = figure.subplots(len(conditions), len(methods) + 1, squeeze=False)
     limits, aspect = _phase_limits(cells), _aspect(cells)
-    for row, (dose, view) in zip(panels, conditions, strict=True):
-        own = {cell.method: cell for cell in cells if (cell.dose_photons, cell.view, cell.half) == (dose, view, "test")}
+    for row, condition in zip(panels, conditions, strict=True):
+        own = {cell.method: cell for cell in cells if (cell.condition, cell.half) == (condition, "test")}
         _draw_truth(row[0], own, limits, aspect)
-        row[0].set_ylabel(f"{view}\n{dose:g} photons", fontsize=7)
+        row[0].set_ylabel(f"{condition.words}\n{condition.dose_photons:g} photons", fontsize=7)
         for panel, method in zip(row[1:], methods, strict=True):
             _draw_cell(panel, own[method], limits, aspect)
     for panel, title in zip(panels[0], [_truth_title(cells), *map(label_of, methods)], strict=True):

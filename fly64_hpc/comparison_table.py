@@ -66,8 +66,9 @@ def cell_mean(cell: Cell, name: str) -> Mean | None:
 
 
 def table(study: str, cells: Sequence[Cell]) -> list[dict[str, str]]:
-    """The cells as rows of text."""
-    return [_row(study, cell) for cell in cells]
+    """The cells as rows of text, with a column for each axis of the sweep, empty where it does not count."""
+    axes = list(dict.fromkeys(axis for cell in cells for axis, _ in cell.condition.sweep))
+    return [_row(study, cell, axes) for cell in cells]
 
 
 def csv_text(rows: Sequence[dict[str, str]]) -> str:
@@ -79,11 +80,12 @@ def csv_text(rows: Sequence[dict[str, str]]) -> str:
     return stream.getvalue()
 
 
-def _row(study: str, cell: Cell) -> dict[str, str]:
+def _row(study: str, cell: Cell, axes: Sequence[str]) -> dict[str, str]:
     row = {
         "study": study,
-        "dose_photons": f"{cell.dose_photons:g}",
-        "view": cell.view,
+        "dose_photons": f"{cell.condition.dose_photons:g}",
+        "view": cell.condition.view,
+        **{f"sweep_{axis}": dict(cell.condition.sweep).get(axis, "") for axis in axes},
         "gridsize": str(cell.gridsize),
         "method": cell.method,
         "half": "unseen" if cell.half == "test" else "training",

@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from fly64_hpc.errors import RequestError
-from fly64_hpc.job_matrix import TrainingJob, dose_label
-from fly64_hpc.job_paths import StudyPaths
-from fly64_hpc.job_record import DataFile, now_utc, read_skipped_views
-from fly64_hpc.study import ResolvedStudy
+from fly64_hpc.job_matrix import Condition, TrainingJob, first_of_each
+from fly64_hpc.job_paths import StudyPaths, phase_c_folder, phase_d_folder
+from fly64_hpc.job_record import DataFile, now_utc, read_skipped_views, skipped_condition, skipped_view
+from fly64_hpc.resolved_study import ResolvedStudy
+from fly64_hpc.sweep import Labels
 from ptycho_torch.config import ViewConfig, ViewUnavailableError, sha256_file, sha256_json, write_json
 
 Say = Callable[[str], None]
-Condition = tuple[float, str]
-"""A dose and a view."""
 
 
 @dataclass(frozen=True)
@@ -64,21 +63,25 @@ def external_data(study: ResolvedStudy, jobs: Sequence[TrainingJob], roots: Exte
     found: dict[Condition, JobData] = {}
     if (roots.phase_c is None) != (roots.phase_d is None):
         _refuse_half_of_the_data(study, jobs, roots)
-    for job in jobs:
-        view = study.design.design.views[job.view]
+    for job in first_of_each(jobs, lambda job: job.data):
+        view = study.of(job).design.design.views[job.view]
         root = roots.phase_c if reads_phase_c(view) else roots.phase_d
         if root is not None:
-            folder = root.resolve() / dose_label(job.dose_photons) / ("" if reads_phase_c(view) else job.view)
-            train, test = (_external_file(folder / name) for name in file_names(job.view, view))
-            found[job.dose_photons, job.view] = JobData(train, test, sha256_json([train.sha256, test.sha256]))
+            inside = _phase_c(job) if reads_phase_c(view) else phase_d_folder(job.dose_photons, job.view, job.data_sweep)
+            train, test = (_external_file(root.resolve() / inside / name) for name in file_names(job.view, view))
+            found[job.data] = JobData(train, test, sha256_json([train.sha256, test.sha256]))
     return found
+
+
+def _phase_c(job: TrainingJob) -> Path:
+    return phase_c_folder(job.dose_photons, job.dataset)
 
 
 def _refuse_half_of_the_data(study: ResolvedStudy, jobs: Sequence[TrainingJob], roots: ExternalRoots) -> None:
     """Some networks on data from outside and others on data made here could not be compared."""
     missing = "--phase-d-root" if roots.phase_d is None else "--phase-c-root"
     for job in jobs:
-        if reads_phase_c(study.design.design.views[job.view]) == (roots.phase_c is None):
+        if reads_phase_c(study.of(job).design.design.views[job.view]) == (roots.phase_c is None):
             raise RequestError(
                 f"View {job.view} needs {missing} too: its data would be made here, and the other views' not.",
                 hint=f"Add {missing} DIR, or leave the view out with --view.",
@@ -105,50 +108,54 @@ def prepare_data(
         The base or the scan cannot give a dataset; nothing was written for that dose.
     """
     prepared = PreparedData(dict(external), [])
-    for dose in dict.fromkeys(job.dose_photons for job in jobs if (job.dose_photons, job.view) not in external):
-        _prepare_dose(paths, study, dose, say)
-        for view in dict.fromkeys(job.view for job in jobs if job.dose_photons == dose):
-            if (dose, view) not in external:
-                _prepare_view(paths, study, dose, view, prepared, say)
+    wanted: dict[tuple[float, Labels], list[TrainingJob]] = {}
+    for job in first_of_each(jobs, lambda job: job.data):
+        if job.data not in external:
+            wanted.setdefault((job.dose_photons, job.dataset), []).append(job)
+    for alike in wanted.values():
+        _prepare_dataset(paths, study, alike[0], say)
+        for job in alike:
+            _prepare_view(paths, study, job, prepared, say)
     return prepared
 
 
-def _prepare_dose(paths: StudyPaths, study: ResolvedStudy, dose: float, say: Say) -> None:
+def _prepare_dataset(paths: StudyPaths, study: ResolvedStudy, job: TrainingJob, say: Say) -> None:
     from ptycho_torch import pipeline  # making data needs torch; --help and --print-only do not
 
-    recipe = study.design.dataset_recipe(dose, study.base_sha256)
+    variant, folder = study.of(job), paths.phase_c(job.dose_photons, job.dataset)
+    recipe = variant.design.dataset_recipe(job.dose_photons, variant.base_sha256)
     try:
-        record = pipeline.prepare_dataset(recipe, paths.phase_c(dose))
+        record = pipeline.prepare_dataset(recipe, folder)
     except OSError as error:
-        raise RequestError(
-            f"{paths.phase_c(dose)} cannot be written: {error.strerror}.", hint="Choose another --output-root."
-        ) from None
+        raise RequestError(f"{folder} cannot be written: {error.strerror}.", hint="Choose another --output-root.") from None
     drawn = ", ".join(
         f"{name} {facts['n_patterns']} patterns of {facts['photons_per_frame_drawn']:.4g} photons"
         for name, facts in record["files"].items()
     )
-    say(f"{dose_label(dose)}: {drawn}")
+    say(f"{' '.join(_phase_c(job).parts)}: {drawn}")
 
 
-def _prepare_view(paths: StudyPaths, study: ResolvedStudy, dose: float, view: str, prepared: PreparedData, say: Say) -> None:
+def _prepare_view(paths: StudyPaths, study: ResolvedStudy, job: TrainingJob, prepared: PreparedData, say: Say) -> None:
     from ptycho_torch import pipeline
 
-    config = study.design.design.views[view]
-    recipe = study.design.view_recipe(dose, view, study.base_sha256)
-    folder = paths.phase_c(dose)
+    variant = study.of(job)
+    config = variant.design.design.views[job.view]
+    recipe = variant.design.view_recipe(job.dose_photons, job.view, variant.base_sha256)
+    source = folder = paths.phase_c(job.dose_photons, job.dataset)
     if not reads_phase_c(config):
-        folder = paths.phase_d(dose, view)
+        place = phase_d_folder(job.dose_photons, job.view, job.data_sweep)
+        folder = paths.phase_d(job.dose_photons, job.view, job.data_sweep)
         try:
-            bundle = pipeline.prepare_view(recipe, paths.phase_c(dose), folder)
+            bundle = pipeline.prepare_view(recipe, source, folder)
         except ViewUnavailableError as error:
-            prepared.skipped.append({"dose": dose, "view": view, "reason": str(error)})
-            say(f"{dose_label(dose)} {view}: skipped: {error}")
+            prepared.skipped.append(skipped_view(job.data, str(error)))
+            say(f"{' '.join(place.parts)}: skipped: {error}")
             return
-        say(f"{dose_label(dose)} {view}: {_overlap_words(bundle)}")
+        say(f"{' '.join(place.parts)}: {_overlap_words(bundle)}")
     train, test = (
-        DataFile(path=paths.inside(folder / name), sha256=sha256_file(folder / name)) for name in file_names(view, config)
+        DataFile(path=paths.inside(folder / name), sha256=sha256_file(folder / name)) for name in file_names(job.view, config)
     )
-    prepared.data[dose, view] = JobData(train, test, recipe.sha256())
+    prepared.data[job.data] = JobData(train, test, recipe.sha256())
 
 
 def _overlap_words(bundle: dict[str, Any]) -> str:
@@ -164,7 +171,7 @@ def _overlap_words(bundle: dict[str, Any]) -> str:
 
 def write_skip_summary(paths: StudyPaths, prepared: PreparedData) -> None:
     """Bring skip_summary.json up to date with the conditions that were just prepared."""
-    kept = [view for view in read_skipped_views(paths.skip_summary) if (view["dose"], view["view"]) not in prepared.data]
-    known = {(view["dose"], view["view"]) for view in prepared.skipped}
-    views = [view for view in kept if (view["dose"], view["view"]) not in known] + prepared.skipped
+    kept = [view for view in read_skipped_views(paths.skip_summary) if skipped_condition(view) not in prepared.data]
+    known = {skipped_condition(view) for view in prepared.skipped}
+    views = [view for view in kept if skipped_condition(view) not in known] + prepared.skipped
     write_json(paths.skip_summary, {"timestamp": now_utc(), "skipped_views": views, "skipped_count": len(views)})

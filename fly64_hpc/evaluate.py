@@ -16,7 +16,7 @@ from fly64_hpc.command_line import (
 )
 from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK
 from fly64_hpc.evaluation_record import EVALUATION_NAME, SCHEMA_VERSION, EvaluationRecord, read_evaluation
-from fly64_hpc.job_matrix import select
+from fly64_hpc.job_choice import select
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import AttemptRecord, JobSpec, now_utc
 from fly64_hpc.job_state import JobState

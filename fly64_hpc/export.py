@@ -19,7 +19,7 @@ from fly64_hpc.command_line import (
     study_paths,
 )
 from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, RequestError
-from fly64_hpc.job_matrix import chosen_job, select
+from fly64_hpc.job_choice import chosen_job, select
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import bundle_of
 from fly64_hpc.job_state import JobState

@@ -1,28 +1,48 @@
 """The job matrix: a product of axes, from which ids, folders and manifest keys come. Pure: no files, no torch."""
 
-import itertools
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
-from fly64_hpc.errors import RequestError
-from fly64_hpc.study import IterativeStudy, ResolvedStudy, StudyDesign
+from fly64_hpc.study import IterativeStudy, StudyDesign
+from fly64_hpc.sweep import Decision, Labels, SweepAxis, decides_data, decides_dataset, folders
+from fly64_hpc.variants import Variants
 from ptycho_torch.config import JobConfig, SolverJobConfig
-
-MOST_NAMES = 20
-"""Of jobs, in a message."""
-
-Label = tuple[str, str]
-"""What a value is called in a job id, and in a folder."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One direction of the matrix: a field of the job, its values, and how each is written."""
+    """One direction of the matrix: its values, and what ids and folders call each.
 
-    field: str
+    Every study has three: doses, views and training seeds; its `sweep` adds others between view and seed. The fly64 study is the
+    product of `dose` (1e3, 1e4, 1e5), `view` (baseline, dense, sparse) and one `seed`, which is written nowhere.
+    """
+
+    name: str
     values: tuple[Any, ...]
-    labels: tuple[Label, ...]
+    labels: tuple[str, ...]
+    """Empty where a value is written nowhere."""
+    views: frozenset[str] | None = None
+    """The views in whose jobs alone it counts; None: in all."""
+
+
+Cell = dict[str, int]
+"""For each axis that counts in it the place of a job."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A dose, a view and a place on the axes of the sweep: what jobs share that differ in their seeds."""
+
+    dose_photons: float
+    view: str
+    sweep: Labels = ()
+
+    @property
+    def words(self) -> str:
+        """The view and the values of the sweep, as headings have them."""
+        return ", ".join((self.view, *(f"{axis} {label}" for axis, label in self.sweep)))
 
 
 @dataclass(frozen=True)
@@ -38,32 +58,43 @@ class TrainingJob:
     seed: int
     solver: str | None = None
     """Which solver reconstructs, in Phase F."""
+    sweep: Labels = ()
+    """What its place on each axis of the sweep is called."""
+    dataset: Labels = ()
+    """Of these, what Phase C depends on: jobs of the same dose that agree in it share its files."""
+    data_sweep: Labels = ()
+    """Of these, what the job's data depend on, by Phase C or D."""
+    same_scan: Condition | None = None
+    """Other data that have the same patterns, of which a solver in Phase F reads one; None: its own are those."""
+
+    @property
+    def scan(self) -> Condition:
+        """The data that a solver in Phase F reads where the job reads its own: the same patterns, whatever their groups."""
+        return self.same_scan or self.data
 
     @property
     def tag(self) -> str:
         """The job as it is named in front of a line of output."""
-        return f"[{self.view}/dose={self.dose_photons:.0e}{f'/{self.solver}' if self.solver else ''}]"
+        place = "".join(f"/{name}" for name in (*folders(self.sweep), self.solver) if name)
+        return f"[{self.view}/dose={self.dose_photons:.0e}{place}]"
+
+    @property
+    def condition(self) -> Condition:
+        """What it shares with the jobs that differ in the seed alone."""
+        return Condition(self.dose_photons, self.view, self.sweep)
+
+    @property
+    def data(self) -> Condition:
+        """What decides the files that it reads."""
+        return Condition(self.dose_photons, self.view, self.data_sweep)
 
 
-@dataclass(frozen=True)
-class JobFilter:
-    """A selection of the matrix; an empty axis selects all of it."""
-
-    doses: tuple[float, ...] = ()
-    views: tuple[str, ...] = ()
-    gridsizes: tuple[int, ...] = ()
-
-    def accepts(self, job: TrainingJob) -> bool:
-        """Whether the selection holds the job."""
-        return (
-            (not self.doses or job.dose_photons in self.doses)
-            and (not self.views or job.view in self.views)
-            and (not self.gridsizes or job.gridsize in self.gridsizes)
-        )
-
-    def as_dict(self) -> dict[str, list[Any]]:
-        """The selection as the manifest has it."""
-        return {"dose": list(self.doses), "view": list(self.views), "gridsize": list(self.gridsizes)}
+def first_of_each(jobs: Iterable[TrainingJob], kind: Callable[[TrainingJob], Hashable]) -> list[TrainingJob]:
+    """The first job of each kind, in their order."""
+    found: dict[Hashable, TrainingJob] = {}
+    for job in jobs:
+        found.setdefault(kind(job), job)
+    return list(found.values())
 
 
 def dose_label(dose_photons: float) -> str:
@@ -72,135 +103,180 @@ def dose_label(dose_photons: float) -> str:
 
 
 def axes(design: StudyDesign, plain_seed: int | None = None) -> tuple[Axis, ...]:
-    """The axes of a study: doses ascending, views as written, and seeds; in Phase F solvers instead.
+    """The axes of a study's networks: doses ascending, views as written, those of the sweep, and seeds.
 
     A study of one seed writes it nowhere, nor does one of several write its `plain_seed`.
     """
-    doses = tuple(sorted(design.design.doses_photons))
-    dose_axis = Axis("dose_photons", doses, tuple((dose_label(dose),) * 2 for dose in doses))
-    if isinstance(design, IterativeStudy):
-        scans, solvers = distinct_scans(design), tuple(design.iterative.solvers)
-        return dose_axis, Axis("view", scans, _same(scans)), Axis("solver", solvers, _same(solvers))
-    views = tuple(design.design.views.items())
+    doses, views = tuple(sorted(design.design.doses_photons)), tuple(design.design.views)
     seeds = design.design.seeds.training
+    several = seeds if isinstance(seeds, tuple) else (seeds,)
+    written = [f"seed_{seed}" if isinstance(seeds, tuple) and seed != plain_seed else "" for seed in several]
     return (
-        dose_axis,
-        Axis(
-            "view",
-            tuple(name for name, _ in views),
-            tuple((f"{name}-gs{view.gridsize}", f"{name}/gs{view.gridsize}") for name, view in views),
-        ),
-        Axis("seed", seeds, tuple(("",) * 2 if seed == plain_seed else (f"seed_{seed}",) * 2 for seed in seeds))
-        if isinstance(seeds, tuple)
-        else Axis("seed", (seeds,), (("", ""),)),
+        Axis("dose", doses, tuple(map(dose_label, doses))),
+        Axis("view", views, views),
+        *(Axis(one.name, one.labels, tuple(f"{one.name}_{label}" for label in one.labels), one.views) for one in _swept(design)),
+        Axis("seed", several, tuple(written)),
     )
 
 
-def _same(names: tuple[str, ...]) -> tuple[Label, ...]:
-    return tuple((name, name) for name in names)
+def cells(directions: Sequence[Axis], view: str = "") -> Iterator[Cell]:
+    """The product of axes, the first slowest; an axis that does not count in a view has no place in its cells."""
+    if not directions:
+        yield {}
+        return
+    first, *others = directions
+    if first.views is not None and view not in first.views:
+        yield from cells(others, view)
+        return
+    for place, value in enumerate(first.values):
+        for rest in cells(others, value if first.name == "view" else view):
+            yield {first.name: place, **rest}
 
 
-def distinct_scans(design: StudyDesign) -> tuple[str, ...]:
-    """The views that differ for a solver, which forms no groups: the first of those with the same share of the patterns."""
-    return tuple(dict.fromkeys(scan_of(design, view) for view in design.design.views))
-
-
-def scan_of(design: StudyDesign, view: str) -> str:
-    """The view by which the patterns of another go in Phase F."""
-    fraction = design.design.views[view].image_fraction
-    return next(name for name, other in design.design.views.items() if other.image_fraction == fraction)
-
-
-def study_jobs(study: ResolvedStudy) -> tuple[TrainingJob, ...]:
-    """Every job of a study that was loaded or stored."""
-    return job_matrix(study.design, study.plain_seed)
-
-
-def job_matrix(design: StudyDesign, plain_seed: int | None = None) -> tuple[TrainingJob, ...]:
-    """Every job of a study: the product of its axes, the first axis slowest; see `axes`."""
-    directions = axes(design, plain_seed)
-    cells = itertools.product(*(zip(axis.values, axis.labels, strict=True) for axis in directions))
-    fields = [axis.field for axis in directions]
-    return tuple(
-        _job(design, dict(zip(fields, (value for value, _ in cell), strict=True)), [label for _, label in cell]) for cell in cells
-    )
-
-
-def _job(design: StudyDesign, values: dict[str, Any], labels: Sequence[Label]) -> TrainingJob:
-    return TrainingJob(
-        job_id="-".join(name for name, _ in labels if name),
-        folder="/".join(folder for _, folder in labels if folder),
-        gridsize=design.design.views[values["view"]].gridsize,
-        **({"seed": design.design.seeds.simulation} | values),
-    )
-
-
-def select(jobs: Sequence[TrainingJob], selection: JobFilter) -> tuple[TrainingJob, ...]:
-    """The jobs that a filter selects.
+def job_matrix(design: StudyDesign, plain_seed: int | None = None, variants: Variants | None = None) -> tuple[TrainingJob, ...]:
+    """Every job of a study, or of its Phase F; see `axes`.
 
     Raises
     ------
-    RequestError
-        It selects none, or names a dose, view or gridsize that no job has.
+    VariantError
+        A cell of the sweep is no study.
     """
-    _require_known("--dose", selection.doses, (job.dose_photons for job in jobs))
-    _require_known("--view", selection.views, (job.view for job in jobs))
-    _require_known("--gridsize", selection.gridsizes, (job.gridsize for job in jobs))
-    chosen = tuple(job for job in jobs if selection.accepts(job))
-    if not chosen:
-        raise RequestError(f"The filters match no job; {_existing(jobs)}.", hint="Loosen one of --dose, --view and --gridsize.")
-    return chosen
+    variants = variants or Variants(design)
+    networks = Matrix(design, plain_seed, variants).jobs
+    return tuple(_solver_jobs(design, networks, variants)) if isinstance(design, IterativeStudy) else networks
 
 
-def chosen_job(jobs: Sequence[TrainingJob], name: str | None, selection: JobFilter, flag: str = "") -> TrainingJob:
-    """The one job that a name, or a part of it, and a selection leave.
+class Matrix:
+    """The cells of a study as the jobs of its networks."""
 
-    Parameters
-    ----------
-    flag
-        By which a job is named on the command line, where a word alone does not.
+    def __init__(self, design: StudyDesign, plain_seed: int | None, variants: Variants) -> None:
+        self._design, self._variants = design, variants
+        self._axes = axes(design, plain_seed)
+        self._sweep = _swept(design)
+        self._dataset = Decision(self._sweep, decides_dataset)
+        self._data = {view: Decision(self._sweep, partial(decides_data, view=view)) for view in design.design.views}
+        self._excluded = exclusions(design)
+        self._kinds: dict[tuple[str, Labels], _Kind] = {}
+        self._scans: dict[Any, Condition] = {}
+        self.unused_exclusions = set(range(len(self._excluded)))
+        """Those that leave no cell out, once `jobs` were made."""
 
-    Raises
-    ------
-    RequestError
-        They leave none, or several.
-    """
-    left = select(jobs, selection)
-    found = [job for job in left if name is not None and job.job_id == name]
-    found = found or [job for job in left if name is None or name in job.job_id]
-    if len(found) == 1:
-        return found[0]
-    by = f" with {flag}" if flag else ""
-    asked = "the selection" if name is None else repr(name)
-    names = ", ".join(job.job_id for job in (found or left)[:MOST_NAMES])
-    more = len(found or left) - MOST_NAMES
-    names += f" and {more} more" if more > 0 else ""
-    if not found:
-        raise RequestError(f"{asked} is in no job id; there are {names}.", hint=f"Name one of these{by}.")
-    raise RequestError(
-        f"{asked} leaves {len(found)} jobs: {names}.",
-        hint=f"Name one of them{by}, or select it with --dose, --view and --gridsize.",
-    )
+    @cached_property
+    def jobs(self) -> tuple[TrainingJob, ...]:
+        """Every job, the first axis slowest."""
+        return tuple(job for cell in cells(self._axes) if (job := self._job(cell)) is not None)
+
+    def _job(self, cell: Cell) -> TrainingJob | None:
+        values = {axis.name: axis.values[cell[axis.name]] for axis in self._axes if axis.name in cell}
+        if self._is_excluded(values):
+            return None
+        kind = self._kind(values["view"], cell)
+        if self._is_excluded(values | {"gridsize": kind.gridsize}):
+            return None
+        labels = [axis.labels[cell[axis.name]] for axis in self._axes if axis.name in cell]
+        labels = [label for label in (*labels[:2], f"gs{kind.gridsize}", *labels[2:]) if label]
+        data = Condition(values["dose"], values["view"], kind.data_sweep)
+        scan = self._scans.setdefault((values["dose"], kind.patterns), data)
+        return TrainingJob(
+            job_id="-".join(labels),
+            folder="/".join(labels),
+            dose_photons=values["dose"],
+            view=values["view"],
+            gridsize=kind.gridsize,
+            seed=values["seed"],
+            sweep=kind.sweep,
+            dataset=kind.dataset,
+            data_sweep=kind.data_sweep,
+            same_scan=None if scan is data or scan == data else scan,
+        )
+
+    def _is_excluded(self, values: dict[str, Any]) -> bool:
+        """Whether an entry leaves the cell out; each that does is noted."""
+        hits = [
+            number
+            for number, entry in enumerate(self._excluded)
+            if ("gridsize" in entry) == ("gridsize" in values)
+            and all(name in values and values[name] in allowed for name, allowed in entry.items())
+        ]
+        self.unused_exclusions.difference_update(hits)
+        return bool(hits)
+
+    def _kind(self, view: str, cell: Cell) -> "_Kind":
+        sweep = tuple((axis.name, axis.labels[cell[axis.name]]) for axis in self._sweep if axis.name in cell)
+        if (view, sweep) not in self._kinds:
+            self._kinds[view, sweep] = self._new_kind(view, sweep, cell)
+        return self._kinds[view, sweep]
+
+    def _new_kind(self, view: str, sweep: Labels, cell: Cell) -> "_Kind":
+        design = self._variants.of(sweep).design.design
+        share, dataset = design.views[view].image_fraction, self._dataset.labels(cell)
+        return _Kind(
+            gridsize=design.views[view].gridsize,
+            sweep=sweep,
+            dataset=dataset,
+            data_sweep=self._data[view].labels(cell),
+            patterns=(dataset, share, None if share == 1 else design.seeds.subsampling),
+        )
 
 
-def _require_known(flag: str, asked: Iterable[Any], existing: Iterable[Any]) -> None:
-    known = list(dict.fromkeys(existing))
-    for value in asked:
-        if value not in known:
-            shown = f"{value:g}" if isinstance(value, float) else value
-            names = ", ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in known)
-            raise RequestError(f"{flag} {shown} matches no job; the study has {names}.", hint=f"Choose one of these for {flag}.")
+@dataclass(frozen=True)
+class _Kind:
+    """What the jobs of a view at one place of the sweep have in common, whatever their dose and seed."""
+
+    gridsize: int
+    sweep: Labels
+    dataset: Labels
+    data_sweep: Labels
+    patterns: tuple[Any, ...]
+    """What a solver, which forms no groups, sees of them: views with the same share of the patterns are one scan."""
 
 
-def _existing(jobs: Sequence[TrainingJob]) -> str:
-    doses = ", ".join(f"{dose:g}" for dose in dict.fromkeys(job.dose_photons for job in jobs))
-    views = ", ".join(dict.fromkeys(job.view for job in jobs))
-    gridsizes = ", ".join(str(size) for size in dict.fromkeys(job.gridsize for job in jobs))
-    return f"there are doses {doses}; views {views}; gridsizes {gridsizes}"
+def _solver_jobs(design: IterativeStudy, networks: Sequence[TrainingJob], variants: Variants) -> Iterator[TrainingJob]:
+    """A job for each solver and each distinct scan of the networks, on the data of the first network that has the scan."""
+    for first in first_of_each(networks, lambda job: job.scan):
+        for solver in design.iterative.solvers:
+            labels = (dose_label(first.dose_photons), first.view, *folders(first.data_sweep), solver)
+            yield replace(
+                first,
+                job_id="-".join(labels),
+                folder="/".join(labels),
+                seed=variants.of(first.data_sweep).design.design.seeds.simulation,
+                solver=solver,
+                sweep=first.data_sweep,
+            )
+
+
+def _swept(design: StudyDesign) -> tuple[SweepAxis, ...]:
+    return design.sweep.directions if design.sweep is not None else ()
+
+
+def exclusions(design: StudyDesign) -> tuple[dict[str, Collection[Any]], ...]:
+    """The exclusions of a study, each value as the axis has it: a label for an axis of the sweep."""
+    swept = {axis.name: axis for axis in _swept(design)}
+    entries = design.sweep.exclude if design.sweep is not None else ()
+    return tuple({name: _meant(swept.get(name), listed(value)) for name, value in entry.items()} for entry in entries)
+
+
+def listed(value: Any) -> list[Any]:
+    """One value is as good as a list of one."""
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _meant(axis: SweepAxis | None, values: list[Any]) -> Collection[Any]:
+    if axis is None:
+        return values
+    places = (axis.place_of(value) for value in values)
+    return [axis.labels[place] for place in places if place is not None]
 
 
 def job_config(design: StudyDesign, job: TrainingJob, data_recipe_sha256: str) -> JobConfig | SolverJobConfig:
-    """All that decides the weights of a job's network, or what a job's solver makes of its scan."""
+    """All that decides the weights of a job's network, or what a job's solver makes of its scan.
+
+    Parameters
+    ----------
+    design
+        The variant of the study that is in force in the job.
+    """
     if job.solver is not None:
         return SolverJobConfig(
             job_id=job.job_id,

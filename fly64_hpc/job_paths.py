@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fly64_hpc.job_matrix import TrainingJob, dose_label
+from fly64_hpc.sweep import Labels, folders
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,16 @@ class JobPaths:
 
 
 PHASE_F_NAME = "phase_f_iterative"
+
+
+def phase_c_folder(dose_photons: float, sweep: Labels) -> Path:
+    """The folder of one dose's datasets, below that of all."""
+    return Path(dose_label(dose_photons), *folders(sweep))
+
+
+def phase_d_folder(dose_photons: float, view: str, sweep: Labels) -> Path:
+    """The folder of one view's datasets, below that of all."""
+    return Path(dose_label(dose_photons), view, *folders(sweep))
 
 
 @dataclass(frozen=True)
@@ -152,13 +163,13 @@ class StudyPaths:
         """The folder of all datasets."""
         return self.home / "data"
 
-    def phase_c(self, dose_photons: float) -> Path:
-        """The datasets of one dose."""
-        return self.data / "phase_c" / dose_label(dose_photons)
+    def phase_c(self, dose_photons: float, sweep: Labels = ()) -> Path:
+        """The datasets of one dose, of a place on those axes of the sweep that they depend on."""
+        return self.data / "phase_c" / phase_c_folder(dose_photons, sweep)
 
-    def phase_d(self, dose_photons: float, view: str) -> Path:
-        """The datasets of one view at one dose."""
-        return self.data / "phase_d" / dose_label(dose_photons) / view
+    def phase_d(self, dose_photons: float, view: str, sweep: Labels = ()) -> Path:
+        """The datasets of one view at one dose; see `phase_c`."""
+        return self.data / "phase_d" / phase_d_folder(dose_photons, view, sweep)
 
     @property
     def training(self) -> Path:

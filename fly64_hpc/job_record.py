@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fly64_hpc.errors import StudyDirectoryError
 from fly64_hpc.file_digests import file_digest
+from fly64_hpc.job_matrix import Condition
 from fly64_hpc.job_paths import JobPaths
 from fly64_hpc.process_identity import ProcessIdentity
 from fly64_hpc.provenance import AttemptProvenance
@@ -168,9 +169,20 @@ def read_skipped_views(path: Path) -> list[dict[str, Any]]:
     return views
 
 
-def read_skipped_conditions(path: Path) -> set[tuple[float, str]]:
-    """The dose and the name of each view of a skip_summary.json; see `read_skipped_views`."""
-    return {(view["dose"], view["view"]) for view in read_skipped_views(path)}
+def skipped_view(condition: Condition, reason: str) -> dict[str, Any]:
+    """A view that could not be made, as a skip_summary.json has it; `sweep` where it is at a place of one."""
+    place = {"sweep": dict(condition.sweep)} if condition.sweep else {}
+    return {"dose": condition.dose_photons, "view": condition.view, **place, "reason": reason}
+
+
+def skipped_condition(view: dict[str, Any]) -> Condition:
+    """The condition of a view of a skip_summary.json."""
+    return Condition(view["dose"], view["view"], tuple(view.get("sweep", {}).items()))
+
+
+def read_skipped_conditions(path: Path) -> set[Condition]:
+    """The condition of each view of a skip_summary.json; see `read_skipped_views`."""
+    return {skipped_condition(view) for view in read_skipped_views(path)}
 
 
 def read_record(path: Path, model: type[RecordT]) -> RecordT:

@@ -17,8 +17,9 @@ from fly64_hpc.command_line import (
     study_paths,
 )
 from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, RequestError
+from fly64_hpc.job_choice import chosen_job
 from fly64_hpc.job_log import JobLog, LogPart
-from fly64_hpc.job_matrix import TrainingJob, chosen_job
+from fly64_hpc.job_matrix import TrainingJob
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_state import JobState
 from fly64_hpc.retrying import decisions

@@ -64,6 +64,7 @@ def job_entry(
         "dose": job.dose_photons,
         "view": job.view,
         "gridsize": job.gridsize,
+        **({"sweep": dict(job.sweep)} if job.sweep else {}),
         **({"solver": job.solver} if job.solver else {}),
         "state": outcome.state.value,
         "state_reason": outcome.reason,

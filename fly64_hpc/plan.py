@@ -10,6 +10,7 @@ from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.study_loading import LoadedStudy
 from fly64_hpc.submissions import ExecutorName, Submission, new_submission
+from fly64_hpc.sweep import is_below
 
 
 def plan(
@@ -23,15 +24,34 @@ def plan(
         "study_dir": str(paths.root),
         "executor": executor,
         "resolved": [{"key": key, "value": value, "origin": origin} for key, value, origin in resolved_values(loaded)],
-        "jobs": [{"job_id": job.job_id, "artifact_dir": paths.inside(paths.job(job).root), "seed": job.seed} for job in jobs],
+        "jobs": [_planned_job(paths, job, loaded) for job in jobs],
         "commands": [command for command, _ in scripts],
         "scripts": [script for _, script in scripts],
     }
 
 
+def _planned_job(paths: StudyPaths, job: TrainingJob, loaded: LoadedStudy) -> dict[str, Any]:
+    """A job, and in a sweep what its place on the axes sets in the study."""
+    planned = {"job_id": job.job_id, "artifact_dir": paths.inside(paths.job(job).root), "seed": job.seed}
+    if not job.sweep or loaded.design.sweep is None:
+        return planned
+    axes = {axis.name: axis for axis in loaded.design.sweep.directions}
+    values: dict[str, Any] = {}
+    for name, label in job.sweep:
+        values |= axes[name].settings(axes[name].labels.index(label))
+    return planned | {"sweep": dict(job.sweep), "values": values}
+
+
 def resolved_values(loaded: LoadedStudy) -> Iterator[tuple[str, Any, str]]:
-    """Every value of the study: its key, itself, and where it came from."""
-    yield from _leaves(loaded.design.model_dump(mode="json"), (), loaded)
+    """Every value of the study: its key, itself, and where it came from; what the sweep sets is told with each job."""
+    swept = {key: axis.name for axis in loaded.design.sweep.directions for key in axis.keys} if loaded.design.sweep else {}
+    resolved = loaded.design.model_dump(mode="json")
+    for key, value, origin in _leaves(resolved, (), loaded):
+        axis = next((name for name_of_key, name in swept.items() if is_below(key, name_of_key)), None)
+        if axis is None:
+            yield key, value, origin
+    for key, name in swept.items():
+        yield key, "see the jobs", f"sweep.axes.{name}"
 
 
 def _leaves(section: dict[str, Any], path: tuple[str, ...], loaded: LoadedStudy) -> Iterator[tuple[str, Any, str]]:
@@ -81,7 +101,8 @@ def plan_lines(plan: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield f"{len(plan['jobs'])} jobs for the {plan['executor']} executor"
     for index, job in enumerate(plan["jobs"]):
-        yield f"  {index:>3}  {job['job_id']}  {job['artifact_dir']}"
+        values = "".join(f"  {key}={_shown(value)}" for key, value in job.get("values", {}).items())
+        yield f"  {index:>3}  {job['job_id']}  {job['artifact_dir']}{values}"
     for command, script in zip(plan["commands"], plan["scripts"], strict=True):
         yield ""
         yield f"{command}   # the name's last digits are drawn anew each time; with this script:"

@@ -14,7 +14,7 @@ from fly64_hpc.command_line import (
     run_verb,
 )
 from fly64_hpc.errors import EXIT_OK
-from fly64_hpc.job_matrix import select, study_jobs
+from fly64_hpc.job_choice import select
 from fly64_hpc.study_directory import write_study
 from fly64_hpc.study_growth import joined
 from fly64_hpc.submissions import submitting
@@ -34,15 +34,21 @@ def main(argv: Sequence[str]) -> int:
     asked = loaded_study(arguments)
     paths = new_study_paths(arguments, asked)
     loaded = joined(paths, asked)
-    jobs = select(study_jobs(loaded), job_filter(arguments))
+    jobs = select(loaded.jobs, job_filter(arguments))
     prepared = datasets.prepare_data(paths, loaded, jobs, {}, output.say)
     with submitting(paths, output.say):
         write_study(paths, joined(paths, loaded))
     datasets.write_skip_summary(paths, prepared)
     output.say(f"datasets: {paths.root / 'data'}")
     files = [
-        {"dose": dose, "view": view, "train": data.train.path, "test": data.test.path}
-        for (dose, view), data in prepared.data.items()
+        {
+            "dose": condition.dose_photons,
+            "view": condition.view,
+            **({"sweep": dict(condition.sweep)} if condition.sweep else {}),
+            "train": data.train.path,
+            "test": data.test.path,
+        }
+        for condition, data in prepared.data.items()
     ]
     output.result({"study_dir": str(paths.root), "datasets": files, "skipped_views": prepared.skipped})
     return EXIT_OK

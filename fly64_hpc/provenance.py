@@ -18,7 +18,7 @@ from typing import Any
 
 from fly64_hpc.frozen_code import PACKAGES, differing_files, own_sha256
 from fly64_hpc.job_paths import StudyPaths
-from fly64_hpc.study import ResolvedStudy
+from fly64_hpc.resolved_study import ResolvedStudy
 
 VERSIONED = ("torch", "numpy", "scipy", "safetensors", "pydantic", "submitit")
 CALL_TIMEOUT_S = 10.0

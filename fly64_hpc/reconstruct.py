@@ -16,7 +16,7 @@ from fly64_hpc.command_line import (
     study_paths,
 )
 from fly64_hpc.errors import EXIT_OK, RequestError
-from fly64_hpc.job_matrix import chosen_job
+from fly64_hpc.job_choice import chosen_job
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_state import JobState
 from fly64_hpc.slurm.calls import SlurmCalls

@@ -54,7 +54,7 @@ def _train(paths: StudyPaths, part: Part, environment: Mapping[str, str]) -> int
         _say(f"array {own_id} is not {part.scheduler_job_id}, which the submission has on record: nothing to do")
         return EXIT_DONE
     job = find_job(paths, part.jobs[int(environment["SLURM_ARRAY_TASK_ID"])])
-    if (job.dose_photons, job.view) in read_skipped_conditions(paths.skip_summary):
+    if job.data in read_skipped_conditions(paths.skip_summary):
         _say(f"{job.job_id}: its view could not be made")
         return EXIT_DONE
     record = attempt_job(str(paths.root), job.job_id, time_limit(part, environment))

@@ -1,16 +1,20 @@
 """A study's directory: the resolved study that it holds, and the job that an id means."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
 from fly64_hpc.errors import StudyChangedError, StudyDirectoryError
-from fly64_hpc.job_matrix import TrainingJob, study_jobs
+from fly64_hpc.job_matrix import TrainingJob
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import read_json
+from fly64_hpc.resolved_study import Expanded
 from fly64_hpc.study import StudyDesign, changed_keys, stored_design
 from fly64_hpc.study_loading import LoadedStudy
+from fly64_hpc.sweep import folders
+from fly64_hpc.variants import VariantError
 from ptycho_torch.config import write_json
 
 SCHEMA_VERSION = 1
@@ -18,7 +22,7 @@ _ELSEWHERE = "submit with another --output-root"
 
 
 @dataclass(frozen=True)
-class StoredStudy:
+class StoredStudy(Expanded):
     """The study that a directory holds."""
 
     design: StudyDesign
@@ -27,6 +31,8 @@ class StoredStudy:
     identity: dict[str, Any]
     plain_seed: int | None = None
     """Of several training seeds the one with which the study began, alone; see `study_growth`."""
+    swept_base_sha256: Mapping[str, str] = field(default_factory=dict)
+    """The digest of each base file that its sweep names."""
 
 
 def read_study(paths: StudyPaths) -> StoredStudy:
@@ -41,14 +47,17 @@ def read_study(paths: StudyPaths) -> StoredStudy:
     _refuse_other_schema(paths, stored)
     try:
         design = stored_design(stored["resolved"])
-        identity = design.identity(stored["base_sha256"])
+        swept = stored.get("swept_base_sha256", {})  # of a sweep alone
+        identity = design.identity(stored["base_sha256"], swept)
         plain_seed = stored.get("plain_seed", only_seed(design))  # the key is younger than the file
-        return StoredStudy(design, stored["base_sha256"], stored["study_sha256"], identity, plain_seed)
-    except (ValidationError, KeyError, TypeError) as error:
+        study = StoredStudy(design, stored["base_sha256"], stored["study_sha256"], identity, plain_seed, swept)
+        _ = study.jobs  # they are needed next, and a cell that this version cannot read is said here
+    except (ValidationError, VariantError, KeyError, TypeError) as error:
         raise StudyDirectoryError(
             f"{paths.study} holds no study that this version can read: {_trouble(error)}.",
             hint=f"It may be of a newer version of this program: use that one, or {_ELSEWHERE}.",
         ) from None
+    return study
 
 
 def only_seed(design: StudyDesign) -> int | None:
@@ -76,7 +85,9 @@ def _refuse_other_schema(paths: StudyPaths, stored: Any) -> None:
     )
 
 
-def _trouble(error: ValidationError | KeyError | TypeError) -> str:
+def _trouble(error: ValidationError | VariantError | KeyError | TypeError) -> str:
+    if isinstance(error, VariantError):
+        return f"{'-'.join(folders(error.sweep))}: {_trouble(error.error)}"
     if not isinstance(error, ValidationError):
         return f"{error} is missing" if isinstance(error, KeyError) else "it is no JSON object"
     problem = error.errors(include_url=False)[0]
@@ -93,6 +104,7 @@ def write_study(paths: StudyPaths, loaded: LoadedStudy) -> None:
             "study_sha256": loaded.sha256,
             "base_sha256": loaded.base_sha256,
             "plain_seed": loaded.plain_seed if only_seed(loaded.design) is None else only_seed(loaded.design),
+            **({"swept_base_sha256": dict(loaded.swept_base_sha256)} if loaded.swept_base_sha256 else {}),
             "resolved": resolved,
         },
     )
@@ -110,22 +122,20 @@ def refuse_other_version(paths: StudyPaths, loaded: LoadedStudy) -> None:
     """
     changes: list[str] = []
     if paths.study.exists():
-        changes = changed_keys(read_study(paths).identity, loaded.design.identity(loaded.base_sha256))
+        changes = changed_keys(read_study(paths).identity, loaded.now_identity())
     if not changes and paths.other_phase.study.exists():
-        other = read_study(paths.other_phase)
-        scans = other.design.scan_identity(other.base_sha256)
-        changes = changed_keys(scans, loaded.design.scan_identity(loaded.base_sha256))
+        changes = changed_keys(read_study(paths.other_phase).scan_identity(), loaded.scan_identity())
     if changes:
         raise StudyChangedError(
             f"{paths.home} holds another version of study {loaded.design.study}; it differs in " + "; ".join(changes) + ".",
-            hint="Give the study another name, choose another --output-root, or undo the change. Doses, views, seeds and solvers "
-            "may be added, never removed; --dose and --view select some of them.",
+            hint="Give the study another name, choose another --output-root, or undo the change. Doses, views, seeds, solvers "
+            "and values of the sweep may be added, never removed; --dose, --view and --where select some of them.",
         )
 
 
 def holds_work(paths: StudyPaths) -> bool:
     """Whether anything was made of the study: a dataset, or an attempt at a job."""
-    made = (paths.data.glob("phase_c/*/record.json"), paths.training.glob("**/attempts/*/result.json"))
+    made = (paths.data.glob("phase_c/**/record.json"), paths.training.glob("**/attempts/*/result.json"))
     return any(True for files in made for _ in files)
 
 
@@ -137,7 +147,7 @@ def find_job(paths: StudyPaths, job_id: str) -> TrainingJob:
     StudyDirectoryError
         The study has no such job.
     """
-    for job in study_jobs(read_study(paths)):
+    for job in read_study(paths).jobs:
         if job.job_id == job_id:
             return job
     raise StudyDirectoryError(f"{paths.study} has no job {job_id!r}.")

@@ -21,7 +21,7 @@ def study_error(error: ValidationError, model: type[BaseModel], locate: Locate) 
     path, section = _follow(model, tuple(problem["loc"]))
     name = ".".join(str(part) for part in path)
     if problem["type"] == "extra_forbidden":
-        return _unknown_key(path, section, locate)
+        return _unknown_key(path, section, locate(path))
     if problem["type"] == "missing":
         return StudyError(f"{locate(path)}: {name} is missing.", hint="Add it; the example studies in configs/ show its form.")
     message = problem["msg"].removeprefix("Value error, ")
@@ -29,13 +29,40 @@ def study_error(error: ValidationError, model: type[BaseModel], locate: Locate) 
     return StudyError(f"{locate(path)}: {name or 'the study'}: {message}{got}.", hint=f"Change {name or 'the study'}.")
 
 
-def _unknown_key(path: KeyPath, section: type[BaseModel] | None, locate: Locate) -> StudyError:
+def unknown_key(model: type[BaseModel], study: BaseModel, path: KeyPath, where: str) -> StudyError | None:
+    """The complaint about a key path that no study of this model has, or this study not, as a view; None where it may be set.
+
+    Parameters
+    ----------
+    study
+        Whose names of views and the like are allowed.
+    where
+        The place of the path, in words.
+    """
+    inside: Any = model
+    known: Any = study
+    for index, part in enumerate(path):
+        if isinstance(inside, type) and issubclass(inside, BaseModel):
+            allowed = list(inside.model_fields)
+        else:
+            allowed = list(known) if isinstance(known, dict) else []
+        if part not in allowed:
+            return _unknown(path[: index + 1], allowed, where)
+        inside = _step(inside, part)
+        known = known.get(part) if isinstance(known, dict) else getattr(known, str(part), None)
+    return None
+
+
+def _unknown_key(path: KeyPath, section: type[BaseModel] | None, where: str) -> StudyError:
+    return _unknown(path, sorted(section.model_fields) if section else [], where)
+
+
+def _unknown(path: KeyPath, allowed: list[str], where: str) -> StudyError:
     key = str(path[-1])
-    allowed = sorted(section.model_fields) if section else []
     close = difflib.get_close_matches(key, allowed, n=1)
     place = ".".join(str(part) for part in path[:-1]) or "the study"
     hint = f"Did you mean {close[0]!r}?" if close else "Remove it."
-    return StudyError(f"{locate(path)}: {place} has no key {key!r}; allowed are {', '.join(allowed)}.", hint=hint)
+    return StudyError(f"{where}: {place} has no key {key!r}; allowed are {', '.join(allowed) or 'none'}.", hint=hint)
 
 
 def _follow(model: type[BaseModel], loc: KeyPath) -> tuple[KeyPath, type[BaseModel] | None]:

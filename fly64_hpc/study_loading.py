@@ -3,17 +3,20 @@
 Precedence: flag, then study file, then site profile, then default.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from fly64_hpc.errors import StudyError
+from fly64_hpc.resolved_study import Expanded
 from fly64_hpc.study import StudyDesign
 from fly64_hpc.study_errors import Locate, study_error
 from fly64_hpc.study_yaml import KeyPath, YamlDocument, parse_yaml, read_yaml
+from fly64_hpc.sweep import BASE_FILES
+from fly64_hpc.sweep_check import checked_sweep, refuse_impossible_cells, with_base_of_the_sweep
 from ptycho_torch.config import sha256_file
 
 DEFAULT_STUDY = Path("configs/fly64_dose_overlap.yaml")
@@ -30,19 +33,21 @@ class Override:
 
 
 @dataclass(frozen=True)
-class LoadedStudy:
-    """A study, the digest of its base file, and the origin of every value."""
+class LoadedStudy(Expanded):
+    """A study, the digests of its base files, and the origin of every value."""
 
     design: StudyDesign
     base_sha256: str | None
     origins: dict[KeyPath, str]
     plain_seed: int | None = None
     """Of several training seeds the one with which the study began, alone; see `study_growth`."""
+    swept_base_sha256: Mapping[str, str] = field(default_factory=dict)
+    """The digest of each base file that its sweep names."""
 
     @property
     def sha256(self) -> str:
         """The study's digest."""
-        return self.design.sha256(self.base_sha256)
+        return self.design.sha256(self.base_sha256, self.swept_base_sha256)
 
     def origin(self, path: KeyPath) -> str:
         """Where the value at `path` came from."""
@@ -74,13 +79,31 @@ def load_study(
         _set(data, override)
         origins = {path: origin for path, origin in origins.items() if path[: len(override.path)] != override.path}
         origins[override.path] = override.flag
+
+    def locate(key: KeyPath) -> str:
+        return _locate(key, origins, document)
+
     try:
-        design = StudyDesign.model_validate(data)
+        design = StudyDesign.model_validate(with_base_of_the_sweep(data))
     except ValidationError as error:
-        raise study_error(error, StudyDesign, lambda key: _locate(key, origins, document)) from None
+        raise study_error(error, StudyDesign, locate) from None
+    return _resolved(design, origins, path, locate, with_base=with_base)
+
+
+def _resolved(design: StudyDesign, origins: dict[KeyPath, str], path: Path, locate: Locate, *, with_base: bool) -> LoadedStudy:
+    """The study with absolute paths, its sweep checked, and the digests of its base files."""
     design = _with_absolute_base(design, origins, path)
-    base_sha256 = _base_sha256(design, lambda key: _locate(key, origins, document)) if with_base else None
-    return LoadedStudy(design, base_sha256, origins)
+    if design.sweep is not None:
+        flags = {".".join(map(str, key)): flag for key, flag in origins.items() if flag.startswith("--")}
+        folder = Path.cwd() if any(key.startswith("sweep") for key in flags) else path.parent
+        sweep = checked_sweep(
+            design, locate, lambda file: str((folder / file).resolve()) if isinstance(file, str) else file, flags
+        )
+        design = design.model_copy(update={"sweep": sweep})
+        refuse_impossible_cells(design, locate)
+    if not with_base:
+        return LoadedStudy(design, None, origins)
+    return LoadedStudy(design, _base_sha256(design, locate), origins, swept_base_sha256=_swept_base_sha256(design, locate))
 
 
 def parse_set(text: str) -> Override:
@@ -145,6 +168,10 @@ def _locate(path: KeyPath, origins: dict[KeyPath, str], document: YamlDocument) 
     return document.where(path)
 
 
+def _absolute(folder: Path, file: Any) -> Any:
+    return str((folder / file).resolve()) if isinstance(file, str) else file
+
+
 def _with_absolute_base(design: StudyDesign, origins: dict[KeyPath, str], study_path: Path) -> StudyDesign:
     """Paths in a file are relative to the file, those of a flag to where it was typed."""
     for key in ("npz", "measured"):
@@ -158,13 +185,28 @@ def _with_absolute_base(design: StudyDesign, origins: dict[KeyPath, str], study_
 
 
 def _base_sha256(design: StudyDesign, locate: Locate) -> str | None:
-    if design.base_file is None:
-        return None
+    """The digest of the base file; None where there is none, or the sweep sets it in every job."""
     key = "npz" if design.base.npz else "measured"
+    is_swept = design.sweep is not None and any(name in BASE_FILES for name in design.sweep.swept_keys)
+    if design.base_file is None or is_swept:
+        return None
+    return _digest(design.base_file, f"base.{key}", ("base", key), locate, f"Name the file with --set base.{key}=FILE.")
+
+
+def _swept_base_sha256(design: StudyDesign, locate: Locate) -> dict[str, str]:
+    """The digest of each base file that a sweep names, each read once."""
+    found: dict[str, str] = {}
+    for axis in design.sweep.directions if design.sweep is not None else ():
+        for key in (key for key in axis.keys if key in BASE_FILES):
+            for place in range(len(axis.labels)):
+                file = axis.settings(place)[key]
+                if file is not None and file not in found:
+                    found[file] = _digest(file, key, ("sweep", "axes", axis.name, key), locate, f"Correct the axis {axis.name}.")
+    return found
+
+
+def _digest(file: str, key: str, path: KeyPath, locate: Locate, hint: str) -> str:
     try:
-        return sha256_file(Path(design.base_file))
+        return sha256_file(Path(file))
     except OSError as error:
-        raise StudyError(
-            f"{locate(('base', key))}: base.{key}: {design.base_file} cannot be read: {error.strerror}.",
-            hint=f"Name the file with --set base.{key}=FILE.",
-        ) from None
+        raise StudyError(f"{locate(path)}: {key}: {file} cannot be read: {error.strerror}.", hint=hint) from None

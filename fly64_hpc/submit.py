@@ -20,12 +20,13 @@ from fly64_hpc.command_line import (
     run_verb,
 )
 from fly64_hpc.dataset_job import changed_jobs, have_data, write_jobs
-from fly64_hpc.datasets import Condition, JobData, PreparedData
+from fly64_hpc.datasets import JobData, PreparedData
 from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, RequestError, SchedulerError, StudyChangedError
 from fly64_hpc.executor_choice import add_data_flags, add_executor_flag, choose_executor, external_roots
 from fly64_hpc.frozen_code import freeze
 from fly64_hpc.handing_over import Submitter, study_scratch, to_this_machine, to_this_process
-from fly64_hpc.job_matrix import JobFilter, TrainingJob, select, study_jobs
+from fly64_hpc.job_choice import JobFilter, select
+from fly64_hpc.job_matrix import Condition, TrainingJob
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import bundle_of, read_skipped_conditions
 from fly64_hpc.job_state import JobState
@@ -70,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     selection = job_filter(arguments)
     paths = new_study_paths(arguments, asked)
     loaded = joined_or_mended(paths, asked, calls)
-    jobs = select(study_jobs(loaded), selection)
+    jobs = select(loaded.jobs, selection)
     external = datasets.external_data(loaded, jobs, external_roots(arguments))
     if arguments.print_only:
         return _print_plan(arguments, output, paths, loaded, jobs, external)
@@ -115,7 +116,7 @@ class _Request:
             anew = self._write_jobs(view, PreparedData(self.external, [])) if self.external else []
             submitter.release(view.held_tasks)
             skipped = read_skipped_conditions(self.paths.skip_summary)  # trying again would only cost a queue
-            todo = [job for job in open_jobs(view, self.jobs, anew) if (job.dose_photons, job.view) not in skipped]
+            todo = [job for job in open_jobs(view, self.jobs, anew) if job.data not in skipped]
             self._say_todo(todo, self.jobs)
             if todo:
                 requests = [(job.job_id, self.loaded.design.resources) for job in todo]
@@ -125,7 +126,7 @@ class _Request:
     def to_this_machine(self, executor: ExecutorName) -> None:
         """Make what data is missing, then run the jobs through a supervisor, or in this process."""
         prepared = datasets.prepare_data(self.paths, self.loaded, self.jobs, self.external, self.output.say)
-        able = [job for job in self.jobs if (job.dose_photons, job.view) in prepared.data]
+        able = [job for job in self.jobs if job.data in prepared.data]
         with submitting(self.paths, self.output.say):
             self._write_study()
             view = look(self.paths, self.calls)
@@ -141,7 +142,7 @@ class _Request:
     def _write_study(self) -> None:
         """Under the submit lock: another submit may have added cells, or begun the study, since this one looked."""
         now = joined_or_mended(self.paths, self.loaded, self.calls)
-        if study_jobs(now) != study_jobs(self.loaded):
+        if now.jobs != self.loaded.jobs:
             raise StudyChangedError(
                 f"{self.paths.root} was changed by another submit at this moment.", hint="Submit again: nothing was submitted."
             )
@@ -202,7 +203,7 @@ def _refuse_what_is_ending(view: StudyView, jobs: Sequence[TrainingJob]) -> None
 
 def needs_data(paths: StudyPaths, loaded: LoadedStudy, jobs: Sequence[TrainingJob], external: dict[Condition, JobData]) -> bool:
     """Whether the datasets of any of the jobs must be made first."""
-    inside = [job for job in jobs if (job.dose_photons, job.view) not in external]
+    inside = [job for job in jobs if job.data not in external]
     return not all(have_data(paths, loaded, job) for job in inside)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from fly64_hpc.errors import StudyDirectoryError
 from fly64_hpc.evaluation_record import EVALUATION_NAME, EvaluationRecord
-from fly64_hpc.job_matrix import TrainingJob, job_config, study_jobs
+from fly64_hpc.job_matrix import TrainingJob, first_of_each, job_config
 from fly64_hpc.job_paths import JobPaths, StudyPaths
 from fly64_hpc.job_record import AttemptRecord, DamagedRecord, JobSpec, bundle_of, read_attempt, read_json, read_record
 from fly64_hpc.study_directory import StoredStudy
@@ -65,10 +65,10 @@ def damaged(path: str, words: str, todo: str) -> Difference:
 
 def findings(paths: StudyPaths, study: StoredStudy) -> Iterator[Finding]:
     """Everything that a study directory claims, and where its records differ from each other."""
-    own = study.design.sha256(study.base_sha256)
+    own = study.design.sha256(study.base_sha256, study.swept_base_sha256)
     yield from _same(paths.inside(paths.study), "study_sha256", own, study.sha256, "what it resolves to", SUBMIT_AGAIN)
     yield from _dataset_findings(paths, study)
-    for job in study_jobs(study):
+    for job in study.jobs:
         yield from _JobFindings(paths, study, job).all()
     yield from _manifest_findings(paths)
     if not paths.is_phase_f:
@@ -81,14 +81,16 @@ def _same(path: str, what: str, expected: Any, found: Any, named_in: str, todo: 
 
 
 def _dataset_findings(paths: StudyPaths, study: StoredStudy) -> Iterator[Finding]:
-    design, base = study.design, study.base_sha256
-    for dose in design.design.doses_photons:
-        folder = paths.phase_c(dose)
-        recipe = design.dataset_recipe(dose, base).sha256()
-        yield from _record_findings(paths, folder / "record.json", recipe, folder)
-        for view in design.design.views:
-            recipe = design.view_recipe(dose, view, base).sha256()
-            yield from _record_findings(paths, paths.phase_d(dose, view) / "metrics_bundle.json", recipe, folder)
+    records: dict[Path, tuple[str, Path]] = {}
+    for job in first_of_each(study.jobs, lambda job: job.data):
+        variant, dose = study.of(job), job.dose_photons
+        folder = paths.phase_c(dose, job.dataset)
+        view_folder = paths.phase_d(dose, job.view, job.data_sweep)
+        records[folder / "record.json"] = variant.design.dataset_recipe(dose, variant.base_sha256).sha256(), folder
+        recipe = variant.design.view_recipe(dose, job.view, variant.base_sha256)
+        records[view_folder / "metrics_bundle.json"] = recipe.sha256(), folder
+    for record, (sha256, folder) in records.items():
+        yield from _record_findings(paths, record, sha256, folder)
 
 
 def _record_findings(paths: StudyPaths, file: Path, recipe_sha256: str, sources: Path) -> Iterator[Finding]:
@@ -130,10 +132,10 @@ class _JobFindings:
 
     def _spec_findings(self, spec: JobSpec, name: str) -> Iterator[Finding]:
         yield from _same(name, "config_sha256", spec.config.config_sha256(), spec.config_sha256, "its own config", SUBMIT_AGAIN)
-        data = spec.config.data_recipe_sha256
+        data, variant = spec.config.data_recipe_sha256, self._study.of(self._job)
         if not spec.train_data.external:
-            data = self._study.design.view_recipe(self._job.dose_photons, self._job.view, self._study.base_sha256).sha256()
-        expected = job_config(self._study.design, self._job, data).config_sha256()
+            data = variant.design.view_recipe(self._job.dose_photons, self._job.view, variant.base_sha256).sha256()
+        expected = job_config(variant.design, self._job, data).config_sha256()
         study = self._paths.inside(self._paths.study)
         yield from _same(name, "config_sha256", expected, spec.config.config_sha256(), study, SUBMIT_AGAIN)
         for file in (spec.train_data, spec.test_data):

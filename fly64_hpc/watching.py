@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fly64_hpc.collector import JobView, StudyView, collect, look
+from fly64_hpc.collector import JobView, StudyView, collect, epochs_of, look
 from fly64_hpc.command_line import Output
 from fly64_hpc.history import last_epoch
 from fly64_hpc.job_paths import StudyPaths
@@ -135,7 +135,7 @@ def _watch_live(paths: StudyPaths, calls: SlurmCalls) -> None:
 def job_progress(view: StudyView, job: JobView) -> tuple[int, int | None, str]:
     """Epochs that a job has completed, of how many, where that is known, and its last losses in words."""
     row = last_epoch(job.paths) or {}
-    total = row.get("epochs", None if view.paths.is_phase_f else view.study.design.training.total_epochs)
+    total = row.get("epochs", epochs_of(view, job))
     losses = "loss {train_loss:.4f}, validation {val_loss:.4f}, {samples_per_s:.0f} patterns/s" if "train_loss" in row else ""
     return row.get("epoch", 0), total, losses.format_map(row)
 

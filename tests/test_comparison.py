@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fly64_hpc.comparison import Cell, Measurement
 from fly64_hpc.comparison_table import FIGURES, cell_mean, csv_text, mean_of, table
+from fly64_hpc.job_matrix import Condition
 from ptycho_torch.config import sha256_file
 
 SEEDS = ("--set", "design.seeds.training=[0, 1]")
@@ -187,7 +188,7 @@ def measurement(seed: int = 0, **figures: Any) -> Measurement:
 
 
 def of_seeds(*measurements: Measurement) -> Cell:
-    return Cell(1e3, "dense", 2, "network", "test", measurements, ())
+    return Cell(Condition(1e3, "dense"), 2, "network", "test", measurements, ())
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=8))

@@ -9,6 +9,7 @@ from command import REPOSITORY
 
 from fly64_hpc.comparison import Cell, Measurement
 from fly64_hpc.comparison_table import csv_text, table
+from fly64_hpc.job_matrix import Condition
 
 PAGE = REPOSITORY / "docs" / "comparison.md"
 SCRIPT = runpy.run_path(str(REPOSITORY / "docs" / "comparison_tables.py"))
@@ -44,7 +45,7 @@ def test_the_table_is_made_from_the_csv(tmp_path: Path) -> None:
     def cell(method: str, half: str, nmse: float, *missing: str) -> Cell:
         figures = {"scores": {"nmse": nmse, "collapse_reason": None}, "held_out_deviance": 0.5, "steps": None, "seconds": 2.0}
         made = () if missing else (Measurement(0, figures, "truth", None, 3.0, "cpu", "c", "a", "b", "w"),)
-        return Cell(1e3, "dense", 2, method, half, made, missing)
+        return Cell(Condition(1e3, "dense"), 2, method, half, made, missing)
 
     cells = [
         cell("network", "test", 0.25),

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fly64_hpc.errors import RequestError
-from fly64_hpc.job_matrix import JobFilter, job_config, job_matrix, select
+from fly64_hpc.job_choice import JobFilter, select
+from fly64_hpc.job_matrix import job_config, job_matrix
 from fly64_hpc.study import StudyDesign, changed_keys
 
 BASE = {"procedural": {"object": "siemens_star"}}

@@ -14,8 +14,8 @@ from tiny_study import TinyStudy, tiny_study
 
 from fly64_hpc import logs
 from fly64_hpc.errors import RequestError
+from fly64_hpc.job_choice import JobFilter, chosen_job
 from fly64_hpc.job_log import GrowingFile
-from fly64_hpc.job_matrix import JobFilter, chosen_job
 from fly64_hpc.resources import Resources
 from fly64_hpc.submissions import Part
 

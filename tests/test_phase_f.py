@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from slurm_machines import Slurm
 from slurm_study import wait_until
 
-from fly64_hpc.job_matrix import distinct_scans, job_config, job_matrix, scan_of
+from fly64_hpc.job_matrix import job_config, job_matrix
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.study import StudyDesign, changed_keys, phase_f, stored_design
 from ptycho_torch.config import SolverJobConfig, sha256_file
@@ -48,11 +48,11 @@ def test_the_matrix_is_doses_by_distinct_scans_by_solvers() -> None:
 def test_views_with_the_same_patterns_are_one_scan(fractions: list[float]) -> None:
     views = {f"v{number}": {"gridsize": 1, "image_fraction": fraction} for number, fraction in enumerate(fractions)}
     design = study(design={"views": views})
-    assert len(distinct_scans(design)) == len(set(fractions))
-    for view in views:
-        scan = scan_of(design, view)
-        assert scan in distinct_scans(design)
-        assert design.design.views[scan].image_fraction == design.design.views[view].image_fraction
+    scans = {job.data for job in job_matrix(phase_f(design))}
+    assert len({scan.view for scan in scans}) == len(set(fractions))
+    for job in job_matrix(design):
+        assert job.scan in scans
+        assert design.design.views[job.scan.view].image_fraction == design.design.views[job.view].image_fraction
 
 
 def test_a_network_is_the_same_whatever_the_solvers_and_a_solver_whatever_the_training() -> None:

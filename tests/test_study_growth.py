@@ -16,7 +16,7 @@ from tiny_study import on_slurm, tiny_study
 
 from fly64_hpc.collector import look
 from fly64_hpc.errors import StudyChangedError
-from fly64_hpc.job_matrix import TrainingJob, job_config, study_jobs
+from fly64_hpc.job_matrix import TrainingJob, job_config
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.retrying import decisions
 from fly64_hpc.study import phase_f
@@ -35,7 +35,7 @@ def study(doses: list[float], seeds: int | list[int], views: dict[str, Any] | No
 
 def known(study: LoadedStudy) -> dict[TrainingJob, str]:
     """Every job with the digest of its configuration."""
-    return {job: job_config(study.design, job, "data").config_sha256() for job in study_jobs(study)}
+    return {job: job_config(study.design, job, "data").config_sha256() for job in study.jobs}
 
 
 @given(first=st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True), is_plain=st.booleans(),
@@ -67,13 +67,13 @@ def test_the_seed_that_a_study_began_with_alone_is_named_nowhere(tmp_path: Path)
     paths = StudyPaths(tmp_path)
     write_study(paths, joined(paths, study([1e3], 7)))
     grown = joined(paths, study([1e3], [1, 7]))
-    ids = {job.job_id: job.folder for job in study_jobs(grown) if job.view == "baseline"}
+    ids = {job.job_id: job.folder for job in grown.jobs if job.view == "baseline"}
     assert ids == {
         "dose_1000-baseline-gs1": "dose_1000/baseline/gs1",
         "dose_1000-baseline-gs1-seed_1": "dose_1000/baseline/gs1/seed_1",
     }
     write_study(paths, grown)
-    assert (read_study(paths).plain_seed, study_jobs(read_study(paths))) == (7, study_jobs(grown))
+    assert (read_study(paths).plain_seed, read_study(paths).jobs) == (7, grown.jobs)
     stored = json.loads(paths.study.read_text())
     del stored["plain_seed"]
     paths.study.write_text(json.dumps(stored | {"resolved": study([1e3], 7).design.model_dump(mode="json")}))
@@ -83,7 +83,7 @@ def test_the_seed_that_a_study_began_with_alone_is_named_nowhere(tmp_path: Path)
 def test_a_list_of_one_seed_that_becomes_a_number_is_no_other_study(tmp_path: Path) -> None:
     paths = StudyPaths(tmp_path)
     write_study(paths, joined(paths, study([1e3], [0])))
-    assert study_jobs(joined(paths, study([1e3], 0))) == study_jobs(read_study(paths))
+    assert joined(paths, study([1e3], 0)).jobs == read_study(paths).jobs
 
 
 def test_a_view_that_is_put_first_takes_no_solver_s_job_away(tmp_path: Path) -> None:
@@ -92,14 +92,14 @@ def test_a_view_that_is_put_first_takes_no_solver_s_job_away(tmp_path: Path) -> 
     iterative = LoadedStudy(phase_f(study([1e3], 0, views).design), None, {})
     write_study(paths, joined(paths, iterative))
     more = LoadedStudy(phase_f(study([1e3], 0, {"wide": {"gridsize": 2}} | views).design), None, {})
-    assert study_jobs(joined(paths, more)) == study_jobs(iterative)
+    assert joined(paths, more).jobs == iterative.jobs
 
 
 @pytest.mark.parametrize(("doses", "seeds"), [([1e3], [0, 1]), ([1e3, 1e4], [1])])
 def test_what_is_left_out_is_refused_saying_how_to_select(tmp_path: Path, doses: list[float], seeds: list[int]) -> None:
     paths = StudyPaths(tmp_path)
     write_study(paths, joined(paths, study([1e3, 1e4], [0, 1])))
-    with pytest.raises(StudyChangedError, match="may be added, never removed; --dose and --view select some"):
+    with pytest.raises(StudyChangedError, match="may be added, never removed; --dose, --view and --where select some"):
         joined(paths, study(doses, seeds))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from fly64_hpc.collector import JobView, StudyView
+from fly64_hpc.collector import JobView, StudyView, epochs_of
 from fly64_hpc.glance.forecast import Forecast, later_lessons_s, training_left_s
 from fly64_hpc.gpu_hours import Spent, asked_gpu_h, spent_on
 from fly64_hpc.heartbeat import Heartbeat, is_stuck, read_heartbeat, silence_s
@@ -14,6 +14,7 @@ from fly64_hpc.history import epochs_so_far
 from fly64_hpc.job_record import AttemptRecord, now_utc, seconds_between
 from fly64_hpc.job_state import JobState
 from fly64_hpc.outcome import is_earlier
+from fly64_hpc.sweep import Labels
 
 History = list[dict[str, Any]]
 _CLOCKS_DIFFER_S = 60.0
@@ -96,19 +97,20 @@ def glance(view: StudyView) -> StudyGlance:
     now = now_utc()
     histories = {job.job.job_id: epochs_so_far(job.paths) if job.attempts else [] for job in view.jobs}
     later = _later_lessons(view, histories)
-    epochs = None if view.paths.is_phase_f else view.study.design.training.total_epochs
-    jobs = (_job(job, histories[job.job.job_id], epochs, later.get((job.job.view, job.job.gridsize)), now) for job in view.jobs)
+    jobs = (_job(job, histories[job.job.job_id], epochs_of(view, job), later.get(_kind(job)), now) for job in view.jobs)
     return StudyGlance(view, tuple(jobs), now)
 
 
-def _later_lessons(view: StudyView, histories: Mapping[str, History]) -> dict[tuple[str, int], float | None]:
-    """By view: how long the later lessons took the jobs that have been through them; nothing is asked where nothing runs."""
-    running = {(job.job.view, job.job.gridsize) for job in view.jobs if job.outcome.state is JobState.RUNNING}
+def _kind(job: JobView) -> tuple[str, int, Labels]:
+    """The view and the place of the sweep: jobs of one kind take about as long."""
+    return job.job.view, job.job.gridsize, job.job.sweep
+
+
+def _later_lessons(view: StudyView, histories: Mapping[str, History]) -> dict[tuple[str, int, Labels], float | None]:
+    """By kind: how long the later lessons took the jobs that have been through them; nothing is asked where nothing runs."""
+    running = {_kind(job) for job in view.jobs if job.outcome.state is JobState.RUNNING}
     done = [job for job in view.jobs if job.outcome.state is JobState.SUCCEEDED]
-    return {
-        kind: later_lessons_s(histories[job.job.job_id] for job in done if (job.job.view, job.job.gridsize) == kind)
-        for kind in running
-    }
+    return {kind: later_lessons_s(histories[job.job.job_id] for job in done if _kind(job) == kind) for kind in running}
 
 
 def _job(job: JobView, history: History, epochs: int | None, later_s: float | None, now: str) -> JobGlance:

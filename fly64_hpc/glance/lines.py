@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from fly64_hpc.glance import words
 from fly64_hpc.glance.facts import JobGlance
+from fly64_hpc.job_matrix import Condition
 from fly64_hpc.job_state import JobState
 
 UNREMARKABLE = (JobState.SUCCEEDED, JobState.PENDING, JobState.SKIPPED)
@@ -30,9 +31,9 @@ class Line:
         return f"{self.first.view.job.job_id}{more}"
 
     @property
-    def condition(self) -> tuple[float, str]:
-        """Dose and view."""
-        return self.first.view.job.dose_photons, self.first.view.job.view
+    def condition(self) -> Condition:
+        """Dose, view and place of the sweep."""
+        return self.first.view.job.condition
 
     def only(self, cell: Callable[[JobGlance], str]) -> str:
         """A cell of a single job; several have none."""
@@ -46,7 +47,7 @@ def lines(jobs: Sequence[JobGlance], most: int | None = None) -> list[Line]:
     groups: dict[object, list[JobGlance]] = {}
     for job in jobs:
         alone = job.state not in UNREMARKABLE
-        key = job.view.job.job_id if alone else (job.view.job.dose_photons, job.view.job.view, job.view.job.gridsize, job.state)
+        key = job.view.job.job_id if alone else (job.view.job.condition, job.view.job.gridsize, job.state)
         groups.setdefault(key, []).append(job)
     return [Line(tuple(group)) for group in groups.values()]
 

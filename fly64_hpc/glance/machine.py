@@ -45,6 +45,7 @@ def job_facts(job: JobGlance) -> dict[str, Any]:
         "view": cell.view,
         "gridsize": cell.gridsize,
         "seed": cell.seed,
+        **({"sweep": dict(cell.sweep)} if cell.sweep else {}),
         **solver,
         "state": job.state.value,
         "is_live": job.view.outcome.is_live,

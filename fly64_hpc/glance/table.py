@@ -60,7 +60,7 @@ def _table(shown: list[Line], console: Console) -> Table:
             table.add_column(name, justify="right", no_wrap=True)
     table.add_column("why", ratio=1, overflow="fold")
     for number, line in enumerate(shown):
-        is_last = number + 1 < len(shown) and shown[number + 1].condition[0] != line.condition[0]
+        is_last = number + 1 < len(shown) and shown[number + 1].condition.dose_photons != line.condition.dose_photons
         table.add_row(*_cells(line, console), end_section=is_last)
     return table
 

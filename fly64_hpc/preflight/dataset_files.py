@@ -20,7 +20,9 @@ _BASE_PAIRS = (("objectGuess", "probeGuess"), ("obj", "probe"))
 
 def examine(request: PreflightRequest) -> Iterator[Finding]:
     """The base file, and what was made already."""
-    yield from examine_base(request.loaded.design)
+    bases = {(design.base_file, design.design.patch_size_px): design for design in request.variants}
+    for design in bases.values():
+        yield from examine_base(design)
     if request.external:
         yield Finding(SUBJECT, Severity.OK, f"{len(request.external)} conditions read datasets from outside, within DATA-001.")
     missing = 0

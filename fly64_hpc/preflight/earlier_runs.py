@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fly64_hpc.history import epochs_so_far
-from fly64_hpc.job_matrix import TrainingJob, study_jobs
+from fly64_hpc.job_matrix import TrainingJob
 from fly64_hpc.job_paths import JobPaths, StudyPaths
 from fly64_hpc.job_record import AttemptRecord, read_attempt
 from fly64_hpc.preflight.study_volume import patterns_of
@@ -76,8 +76,8 @@ def _runs_of(study: StudyPaths, wanted: set[Shape]) -> Iterator[EarlierRun]:
         stored = read_study(study)
     except (PtychoError, OSError):
         return  # another program's, or being written
-    for job in study_jobs(stored):
-        shape = shape_of(stored.design, job.view)
+    for job in stored.jobs:
+        shape = shape_of(stored.of(job).design, job.view)
         if shape in wanted and not isinstance(stored.design, IterativeStudy):
             yield from _runs_of_job(study, job, shape)
 

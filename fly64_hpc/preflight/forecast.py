@@ -22,10 +22,12 @@ def examine(request: PreflightRequest) -> Iterator[Finding]:
     if request.paths.is_phase_f:
         yield Finding(SUBJECT, Severity.OK, "No forecast: iterative solvers are not forecast.")
         return
-    shapes = [shape_of(design, job.view) for job in request.jobs]
-    runs = earlier_runs(request.paths, {shape for shape in shapes if shape is not None})
+    variants = {(job.view, job.sweep): request.loaded.of(job).design for job in request.kinds}
+    shapes = {kind: shape_of(variant, kind[0]) for kind, variant in variants.items()}
+    runs = earlier_runs(request.paths, {shape for shape in shapes.values() if shape is not None})
     like = same_place(runs, design.resources.partition, gpu_request(design.resources)[1], request.executor == "slurm")
-    times = [longest_s(like, shape, design.training.total_epochs) for shape in shapes]
+    longest = {kind: longest_s(like, shape, variants[kind].training.total_epochs) for kind, shape in shapes.items()}
+    times = [longest[job.view, job.sweep] for job in request.jobs]
     known = [time for time in times if time is not None]
     if known:
         yield summary(known, like, design.resources, on_slurm=request.executor == "slurm")

@@ -36,8 +36,9 @@ def places(request: PreflightRequest) -> dict[str, Path]:
         found["Python"] = python
     for name, data in {data.train.path: data for data in request.external.values()}.items():
         found[f"The dataset of {Path(name).parent.name}"] = request.paths.absolute(data.train.path)
-    if design.base_file is not None and request.makes_data:
-        found["The base file"] = Path(design.base_file)
+    files = list(dict.fromkeys(one.base_file for one in request.variants if one.base_file is not None))
+    for file in files if request.makes_data else ():
+        found["The base file" if len(files) == 1 else f"The base file {Path(file).name}"] = Path(file)
     return found
 
 

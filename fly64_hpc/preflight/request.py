@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from fly64_hpc.datasets import Condition, JobData, reads_phase_c
-from fly64_hpc.job_matrix import TrainingJob
+from fly64_hpc.datasets import JobData, reads_phase_c
+from fly64_hpc.job_matrix import Condition, TrainingJob, first_of_each
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.slurm.calls import SlurmCalls
+from fly64_hpc.study import StudyDesign
 from fly64_hpc.study_loading import LoadedStudy
 from fly64_hpc.submissions import ExecutorName
 
@@ -27,20 +28,27 @@ class PreflightRequest:
     calls: SlurmCalls
 
     @cached_property
-    def conditions(self) -> tuple[Condition, ...]:
-        """Every dose and view that the jobs read."""
-        return tuple(dict.fromkeys((job.dose_photons, job.view) for job in self.jobs))
+    def variants(self) -> tuple[StudyDesign, ...]:
+        """The study as it is in force in the jobs, each variant once."""
+        return tuple(self.loaded.of(job).design for job in first_of_each(self.jobs, lambda job: job.sweep))
 
     @cached_property
-    def data_records(self) -> dict[Path, tuple[float, str | None]]:
-        """The record that each folder of datasets inside the study has or will have, with its dose and, in Phase D, its view."""
-        records: dict[Path, tuple[float, str | None]] = {}
-        for dose, view in self.conditions:
-            if (dose, view) in self.external:
+    def kinds(self) -> tuple[TrainingJob, ...]:
+        """A job of each view and place of the sweep: what holds of it holds of those that differ in dose and seed."""
+        return tuple(first_of_each(self.jobs, lambda job: (job.view, job.sweep)))
+
+    @cached_property
+    def data_records(self) -> dict[Path, tuple[TrainingJob, str | None]]:
+        """The record that each folder of datasets inside the study has or will have, with a job that needs it and, in Phase D,
+        its view."""
+        records: dict[Path, tuple[TrainingJob, str | None]] = {}
+        for job in first_of_each(self.jobs, lambda job: job.data):
+            if job.data in self.external:
                 continue
-            records[self.paths.phase_c(dose) / "record.json"] = (dose, None)
-            if not reads_phase_c(self.loaded.design.design.views[view]):
-                records[self.paths.phase_d(dose, view) / "metrics_bundle.json"] = (dose, view)
+            records[self.paths.phase_c(job.dose_photons, job.dataset) / "record.json"] = (job, None)
+            if not reads_phase_c(self.loaded.of(job).design.design.views[job.view]):
+                folder = self.paths.phase_d(job.dose_photons, job.view, job.data_sweep)
+                records[folder / "metrics_bundle.json"] = (job, job.view)
         return records
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from fly64_hpc.job_matrix import TrainingJob
 from fly64_hpc.preflight.finding import Finding, Severity
 from fly64_hpc.preflight.request import PreflightRequest
 from fly64_hpc.preflight.study_volume import patterns_of
@@ -14,15 +15,16 @@ LEAST_GROUPS = 2
 
 def examine(request: PreflightRequest) -> Iterator[Finding]:
     """Hold each view to the number of patterns that it will have."""
-    found = [finding for view in dict.fromkeys(job.view for job in request.jobs) for finding in _of_view(request, view)]
+    found = [finding for kind in request.kinds for finding in _of_view(request, kind)]
     yield from found or [Finding(SUBJECT, Severity.OK, f"{len(request.jobs)} jobs; every view has patterns enough.")]
 
 
-def _of_view(request: PreflightRequest, name: str) -> Iterator[Finding]:
-    design = request.loaded.design
-    view, n_patterns = design.design.views[name], patterns_of(design, name)
-    if n_patterns is None or any(view_name == name for _, view_name in request.external):
+def _of_view(request: PreflightRequest, kind: TrainingJob) -> Iterator[Finding]:
+    design = request.loaded.of(kind).design
+    view, n_patterns = design.design.views[kind.view], patterns_of(design, kind.view)
+    if n_patterns is None or any(one.view == kind.view for one in request.external):
         return
+    name = kind.condition.words
     needed = LEAST_GROUPS * view.group_size
     if n_patterns < needed:
         yield Finding(
@@ -52,5 +54,5 @@ def _oversampling(name: str, view: ViewConfig, n_patterns: int, neighbor_count: 
             Severity.ERROR,
             f"View {name} asks for {view.groups} groups of about {n_patterns} patterns with neighbor_count {neighbor_count}; "
             f"more groups than patterns need more than {view.group_size} neighbours (OVERSAMPLING-001).",
-            f"Raise design.neighbor_count above {view.group_size}, or lower views.{name}.groups.",
+            f"Raise design.neighbor_count above {view.group_size}, or lower the view's groups.",
         )

@@ -46,12 +46,14 @@ def patterns_of(design: StudyDesign, view: str) -> int | None:
 def volume(request: PreflightRequest) -> Volume:
     """What the jobs that have left nothing yet, and the datasets that are missing, will take."""
     missing = [place for record, place in request.data_records.items() if not record.is_file()]
+    study = request.loaded
     jobs = [job for job in request.jobs if not request.paths.job(job).bundle.exists()]
     earlier = list(itertools.islice(_earlier_sizes([request.paths.job(job) for job in request.jobs]), JOBS_MEASURED))
-    a_job = max(earlier) if earlier else estimated_job_bytes(request.loaded.design)
-    datasets = sum(dataset_bytes(request.loaded.design, view) for _, view in missing)
+    sizes = {job.sweep: estimated_job_bytes(study.of(job).design) for job in ([] if earlier else jobs)}
+    all_jobs = len(jobs) * max(earlier) if earlier else sum(sizes[job.sweep] for job in jobs)
+    datasets = sum(dataset_bytes(study.of(job).design, view) for job, view in missing)
     basis = "from the job folders that are here" if earlier else "from the shapes of the data and the size of the networks"
-    return Volume(datasets + len(jobs) * a_job, len(missing) * FILES_A_DATASET + len(jobs) * FILES_A_JOB, basis)
+    return Volume(datasets + all_jobs, len(missing) * FILES_A_DATASET + len(jobs) * FILES_A_JOB, basis)
 
 
 def dataset_bytes(design: StudyDesign, view: str | None) -> int:

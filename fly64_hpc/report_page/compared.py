@@ -12,6 +12,8 @@ from fly64_hpc.report_page.tables import Column, download_links, sortable
 Row = dict[str, str]
 
 MOST_ROWS = 400
+SWEPT = "sweep_"
+"""What the columns of a sweep's axes begin with."""
 FIGURES = {
     "phase_mae_rad": "phase error [rad]",
     "nmse": "NMSE",
@@ -53,6 +55,7 @@ def _columns(rows: Sequence[Row]) -> list[Column[Row]]:
     return [
         Column("method", "method", lambda row: row.get("method", "").replace("_", " ")),
         Column("view", "view", lambda row: row.get("view", "")),
+        *(_sweep_column(key) for key in rows[0] if key.startswith(SWEPT)),
         Column("dose_photons", "photons", lambda row: _number(row, "dose_photons"), _dose),
         Column("n_seeds", "seeds", lambda row: row.get("n_seeds", ""), is_shown=several),
         *(_figure_column(rows, key, heading) for key, heading in FIGURES.items()),
@@ -60,6 +63,10 @@ def _columns(rows: Sequence[Row]) -> list[Column[Row]]:
             "missing", "missing", lambda row: row.get("missing", ""), _missing, is_shown=any(row.get("missing") for row in rows)
         ),
     ]
+
+
+def _sweep_column(key: str) -> Column[Row]:
+    return Column(key, key.removeprefix(SWEPT).replace("_", " "), lambda row: row.get(key) or "")
 
 
 def _missing(row: Row) -> Markup:

@@ -27,7 +27,7 @@ FIGURES = (
 
 def conditions_section(facts: StudyFacts) -> Markup:
     """The table of all jobs."""
-    columns = job_columns(facts.jobs, with_seed=facts.several_seeds)
+    columns = job_columns(facts.jobs, with_seed=facts.several_seeds, sweep=facts.sweep_axes)
     return section(
         "jobs",
         "Jobs",
@@ -37,8 +37,8 @@ def conditions_section(facts: StudyFacts) -> Markup:
     )
 
 
-def job_columns(jobs: Sequence[Job], *, with_seed: bool) -> list[Column[Job]]:
-    """What is told of each job; figures that no job has are left off the page."""
+def job_columns(jobs: Sequence[Job], *, with_seed: bool, sweep: Sequence[str] = ()) -> list[Column[Job]]:
+    """What is told of each job, its place on the axes of the sweep too; figures that no job has are left off the page."""
     return [
         Column("job_id", "job", lambda job: job.job_id),
         Column(
@@ -49,6 +49,7 @@ def job_columns(jobs: Sequence[Job], *, with_seed: bool) -> list[Column[Job]]:
         ),
         Column("view", "view", lambda job: job.view.job.view),
         Column("gridsize", "gridsize", lambda job: job.view.job.gridsize, is_shown=False),
+        *map(_sweep_column, sweep),
         Column("seed", "seed", lambda job: job.view.job.seed, is_shown=with_seed),
         Column("state", "state", lambda job: job.state.value, lambda job: state_badge(job.state)),
         Column("state_reason", "why", lambda job: job.view.outcome.reason, is_shown=False),
@@ -63,6 +64,10 @@ def job_columns(jobs: Sequence[Job], *, with_seed: bool) -> list[Column[Job]]:
         Column("elapsed_s", "time", lambda job: job.elapsed_s, lambda job: words.duration(job.elapsed_s)),
         Column("attempts", "attempts", lambda job: job.view.attempts),
     ]
+
+
+def _sweep_column(axis: str) -> Column[Job]:
+    return Column(f"sweep_{axis}", axis.replace("_", " "), lambda job: dict(job.view.job.sweep).get(axis, ""))
 
 
 def _figure_column(jobs: Sequence[Job], method: str, name: str, heading: str, is_shown: bool) -> Column[Job]:

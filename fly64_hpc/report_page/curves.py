@@ -5,7 +5,7 @@ from typing import Any
 from fly64_hpc.history import epochs_so_far
 from fly64_hpc.report_page import words
 from fly64_hpc.report_page.charts import Chart, Line, figure, legend
-from fly64_hpc.report_page.facts import METHODS, Condition, StudyFacts, shown
+from fly64_hpc.report_page.facts import METHODS, ConditionFacts, StudyFacts, shown
 from fly64_hpc.report_page.markup import Markup, paragraph, section, tag
 from fly64_hpc.report_page.reconstructions import Pictured
 
@@ -54,7 +54,7 @@ def rings_section(found: list[Pictured], *, is_measured: bool) -> Markup:
     )
 
 
-def _histories(condition: Condition) -> list[list[dict[str, Any]]]:
+def _histories(condition: ConditionFacts) -> list[list[dict[str, Any]]]:
     histories = [_whole(epochs_so_far(job.view.paths)) for job in condition.jobs[:MOST_SEEDS]]
     return [rows for rows in histories if rows]
 
@@ -68,12 +68,12 @@ def _lesson(row: dict[str, Any]) -> str:
     return str(row.get("lesson", LESSONS[0]))
 
 
-def _lessons(histories: list[tuple[Condition, list[list[dict[str, Any]]]]]) -> list[str]:
+def _lessons(histories: list[tuple[ConditionFacts, list[list[dict[str, Any]]]]]) -> list[str]:
     known = {_lesson(row) for _, runs in histories for rows in runs for row in rows}
     return [lesson for lesson in LESSONS if lesson in known]
 
 
-def _loss_chart(condition: Condition, histories: list[list[dict[str, Any]]]) -> Chart:
+def _loss_chart(condition: ConditionFacts, histories: list[list[dict[str, Any]]]) -> Chart:
     lines, bands, said = [], [], []
     for lesson in LESSONS:
         runs = [[row for row in rows if _lesson(row) == lesson] for rows in histories]
@@ -86,7 +86,7 @@ def _loss_chart(condition: Condition, histories: list[list[dict[str, Any]]]) -> 
             drawn = [tuple((float(row["epoch"]), float(row[loss])) for row in rows if row.get(loss) is not None) for rows in runs]
             lines += [Line(f"{lesson} {loss}", points) for points in drawn]
     return Chart(
-        title=f"{words.dose(condition.dose_photons)} photons, {condition.view}",
+        title=condition.heading,
         description="Loss over epochs: " + "; ".join(said) + ".",
         x_label="epoch",
         y_label="loss",
@@ -113,7 +113,7 @@ def _ring_chart(one: Pictured) -> Chart | None:
         crossing = one.job.figure(method, "frc_crossing_cycles_per_px")
         said.append(f"{METHODS[method]} agrees up to {words.number(crossing)} cycles a pixel")
     return Chart(
-        title=f"{words.dose(one.condition.dose_photons)} photons, {one.condition.view}",
+        title=one.condition.heading,
         description="Fourier ring correlation with the truth: " + "; ".join(said) + ".",
         x_label="spatial frequency [cycles / px]",
         y_label="correlation",

@@ -7,9 +7,11 @@ from typing import Any, TypeVar
 
 from fly64_hpc.collector import JobView, StudyView, look
 from fly64_hpc.errors import StudyDirectoryError
+from fly64_hpc.job_matrix import Condition, first_of_each
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import AttemptRecord, now_utc, read_attempt, read_json
 from fly64_hpc.job_state import JobState
+from fly64_hpc.report_page import words
 from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.study import StudyDesign
 from fly64_hpc.submissions import DatasetJobRecord, read_dataset_job
@@ -71,12 +73,16 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Condition:
-    """A dose and a view, whose jobs differ in their seeds."""
+class ConditionFacts:
+    """A condition with its jobs, which differ in their seeds."""
 
-    dose_photons: float
-    view: str
+    condition: Condition
     jobs: tuple[Job, ...]
+
+    @property
+    def heading(self) -> str:
+        """Dose, view and the values of the sweep."""
+        return f"{words.dose(self.condition.dose_photons)} photons, {self.condition.words}"
 
 
 @dataclass(frozen=True)
@@ -102,12 +108,17 @@ class StudyFacts:
         return self.view.paths
 
     @property
-    def conditions(self) -> tuple[Condition, ...]:
-        """Its doses and views, in the order of the job matrix."""
-        grouped: dict[tuple[float, str], list[Job]] = {}
+    def conditions(self) -> tuple[ConditionFacts, ...]:
+        """Its doses, views and places of the sweep, in the order of the job matrix."""
+        grouped: dict[Condition, list[Job]] = {}
         for job in self.jobs:
-            grouped.setdefault((job.view.job.dose_photons, job.view.job.view), []).append(job)
-        return tuple(Condition(dose, view, tuple(jobs)) for (dose, view), jobs in grouped.items())
+            grouped.setdefault(job.view.job.condition, []).append(job)
+        return tuple(ConditionFacts(condition, tuple(jobs)) for condition, jobs in grouped.items())
+
+    @property
+    def sweep_axes(self) -> tuple[str, ...]:
+        """The axes of its sweep."""
+        return tuple(self.design.sweep.axes) if self.design.sweep is not None else ()
 
     @property
     def several_seeds(self) -> bool:
@@ -116,8 +127,9 @@ class StudyFacts:
 
     @property
     def is_measured(self) -> bool:
-        """Whether the scan was measured, so that nobody knows the truth."""
-        return self.design.base.measured is not None
+        """Whether any scan was measured, so that nobody knows the truth of all."""
+        study = self.view.study
+        return any(study.of(job).design.base.measured is not None for job in first_of_each(study.jobs, lambda job: job.dataset))
 
 
 def gather(paths: StudyPaths, calls: SlurmCalls | None = None) -> StudyFacts:

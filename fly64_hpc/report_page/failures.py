@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fly64_hpc.job_matrix import Condition
+from fly64_hpc.job_record import skipped_condition
 from fly64_hpc.job_state import JobState
 from fly64_hpc.outcome import Outcome
 from fly64_hpc.report_page import words
@@ -41,7 +43,7 @@ def failures(facts: StudyFacts) -> list[Failure]:
 def failures_section(facts: StudyFacts, found: list[Failure]) -> Markup:
     """Causes with their consequences, views that could not be made, and what could not be asked."""
     parts = [_block(one) for one in found]
-    parts += [_skipped(view["view"], view["dose"], view["reason"]) for view in facts.view.skipped_views]
+    parts += [_skipped(skipped_condition(view), view["reason"]) for view in facts.view.skipped_views]
     parts += [paragraph("The scheduler could not be asked: ", problem) for problem in facts.view.problems]
     if not parts:
         return section("failures", "Failures", paragraph("None: no job failed, and every view could be made."))
@@ -101,6 +103,6 @@ def _block(failure: Failure) -> Markup:
     )
 
 
-def _skipped(view: str, dose: float, reason: str) -> Markup:
-    title = f"View {view} at {words.dose_in_words(dose)} could not be made"
+def _skipped(condition: Condition, reason: str) -> Markup:
+    title = f"View {condition.words} at {words.dose_in_words(condition.dose_photons)} could not be made"
     return tag("article", tag("h3", title), paragraph(reason), class_="failure skipped")

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fly64_hpc.provenance import code_facts, environment_facts
@@ -48,6 +49,8 @@ def _pairs(facts: StudyFacts) -> list[tuple[str, Child]]:
     ]
     if facts.view.study.base_sha256:
         pairs.insert(1, ("object and probe sha256", tag("code", facts.view.study.base_sha256)))
+    swept = facts.view.study.swept_base_sha256
+    pairs[1:1] = [(f"{Path(file).name} sha256", tag("code", sha256)) for file, sha256 in swept.items()]
     return pairs
 
 

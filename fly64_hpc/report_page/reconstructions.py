@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fly64_hpc.report_page import words
-from fly64_hpc.report_page.facts import METHODS, Condition, Job, StudyFacts, shown
+from fly64_hpc.report_page.facts import METHODS, ConditionFacts, Job, StudyFacts, shown
 from fly64_hpc.report_page.markup import Markup, paragraph, section, tag
 from fly64_hpc.report_page.pictures import MOST_PX, Limits, colour_bar, phase_limits, phase_picture
 from ptycho_torch.npz_contract import DataContractError, StoredReconstruction, read_reconstruction
@@ -22,7 +22,7 @@ MAKERS = {"network": "network alone", "refined": "refined network"}
 class Pictured:
     """A condition with the images of its first seed that has any."""
 
-    condition: Condition
+    condition: ConditionFacts
     job: Job
     images: StoredReconstruction
 
@@ -62,13 +62,13 @@ def reconstructions_section(facts: StudyFacts, found: list[Pictured], note: str)
     )
 
 
-def _first(condition: Condition) -> tuple[Job, Path] | None:
+def _first(condition: ConditionFacts) -> tuple[Job, Path] | None:
     return next(((job, file) for job in condition.jobs if (file := job.reconstruction) is not None), None)
 
 
 def _row(one: Pictured, limits: Limits) -> Markup:
     truth = one.images.truth
-    place = f"{words.dose_in_words(one.condition.dose_photons)}, view {one.condition.view}"
+    place = f"{words.dose_in_words(one.condition.condition.dose_photons)}, view {one.condition.condition.words}"
     panels = [] if truth is None else [_panel("truth", "", phase_picture(truth, limits, _truth_words(truth)))]
     for method, image in one.images.images.items():
         alt = f"Phase by the {MAKERS[method]}, {place}: {_words(one, method, image)}"

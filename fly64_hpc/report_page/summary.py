@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from fly64_hpc.comparison_table import Mean, mean_of
 from fly64_hpc.job_state import JobState
 from fly64_hpc.report_page import words
-from fly64_hpc.report_page.facts import METHODS, Condition, StudyFacts
+from fly64_hpc.report_page.facts import METHODS, ConditionFacts, StudyFacts, shown
 from fly64_hpc.report_page.markup import Child, Markup, definitions, paragraph, section, tag
 from fly64_hpc.report_page.tables import scrolling
+from fly64_hpc.sweep import SweepAxis
 from ptycho_torch.config import ViewConfig
 
+MOST_LINES = 200
+"""Of views and values of the sweep in the table of results."""
 GOOD, BAD, OPEN = "good", "bad", "open"
 
 
@@ -50,29 +53,30 @@ def _meaning(facts: StudyFacts) -> str:
 
 
 def _matrix(facts: StudyFacts, name: str, what: str, methods: Sequence[str]) -> Markup:
-    conditions = {(one.dose_photons, one.view): one for one in facts.conditions}
-    doses, views = (list(dict.fromkeys(key[axis] for key in conditions)) for axis in (0, 1))
-    head = tag("tr", tag("th", "view", scope="col"), tag("th", "method", scope="col"), *map(_dose_heading, doses))  # type: ignore[arg-type]
+    conditions = {(one.condition.dose_photons, one.condition.words): one for one in facts.conditions}
+    doses = list(dict.fromkeys(dose for dose, _ in conditions))
+    views, more = shown(list(dict.fromkeys(view for _, view in conditions)), MOST_LINES, "views and values of the sweep")
+    head = tag("tr", tag("th", "view", scope="col"), tag("th", "method", scope="col"), *map(_dose_heading, doses))
     lines = [
         tag(
             "tr",
-            tag("th", str(view), scope="row", rowspan=len(methods)) if method == methods[0] else None,
+            tag("th", view, scope="row", rowspan=len(methods)) if method == methods[0] else None,
             tag("th", METHODS[method], scope="row", class_="method"),
-            *(tag("td", _figure(conditions.get((dose, view)), method, name), class_="number") for dose in doses),  # type: ignore[arg-type]
+            *(tag("td", _figure(conditions.get((dose, view)), method, name), class_="number") for dose in doses),
         )
         for view in views
         for method in methods
     ]
     caption = tag("caption", f"{what} by view, method and photons a pattern", id="result-caption")
     table = tag("table", caption, tag("thead", head), tag("tbody", *lines), class_="matrix")
-    return scrolling("result-caption", table)
+    return Markup(f"{paragraph(more) if more else ''}{scrolling('result-caption', table)}")
 
 
 def _dose_heading(dose: float) -> Markup:
     return tag("th", words.dose(dose), scope="col", class_="number")
 
 
-def _figure(condition: Condition | None, method: str, name: str) -> Child:
+def _figure(condition: ConditionFacts | None, method: str, name: str) -> Child:
     values = [] if condition is None else [job.figure(method, name) for job in condition.jobs]
     mean = mean_of([value for value in values if value is not None])
     if mean is None:
@@ -101,12 +105,28 @@ def design(facts: StudyFacts) -> Markup:
             f"training {words.listed(str(seed) for seed in training)}; simulation {seeds.simulation}, "
             f"grouping {seeds.grouping}, subsampling {seeds.subsampling}",
         ),
-        ("jobs", f"{len(facts.jobs):,}: every dose with every view" + (" and every seed" if facts.several_seeds else "")),
+        *((f"sweep, {axis.name}", _swept(axis)) for axis in (facts.design.sweep.directions if facts.design.sweep else ())),
+        ("jobs", _jobs(facts)),
     ]
     return section("study", "Study", definitions(pairs), _views(facts))
 
 
+def _jobs(facts: StudyFacts) -> str:
+    """How many there are, and of which axes they are the product."""
+    axes = ["every view", *(f"every {axis}" for axis in facts.sweep_axes), *(["every seed"] if facts.several_seeds else [])]
+    left_out = facts.design.sweep.exclude if facts.design.sweep is not None else ()
+    but = f", but for {words.count(len(left_out), 'exclusion')}" if left_out else ""
+    return f"{len(facts.jobs):,}: every dose with " + " and ".join(axes) + but
+
+
+def _swept(axis: SweepAxis) -> str:
+    """The keys of an axis and what its values are called."""
+    return f"{', '.join(axis.keys)}: {words.listed(axis.labels)}"
+
+
 def _base(facts: StudyFacts) -> str:
+    if facts.design.sweep is not None and any(key.startswith("base.") for key in facts.design.sweep.swept_keys):
+        return "as the sweep says"
     base = facts.design.base
     if base.procedural is not None:
         return f"made here: {base.procedural.object.replace('_', ' ')}, {base.procedural.probe.replace('_', ' ')} probe"

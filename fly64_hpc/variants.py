@@ -1,0 +1,104 @@
+"""Variants: the study as a cell of its sweep has it. Each is a whole study that was checked, as if it had a YAML of its own."""
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from fly64_hpc.study import StudyDesign
+from fly64_hpc.sweep import Labels, SweepAxis
+
+SECTIONS = ("base", "scan", "design", "training")
+"""What a sweep may set keys of."""
+
+
+class VariantError(ValueError):
+    """A cell of the sweep that is no study."""
+
+    def __init__(self, sweep: Labels, error: ValidationError) -> None:
+        super().__init__(str(error))
+        self.sweep, self.error = sweep, error
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The study that is in force in some of the jobs: the values of their place on the sweep's axes are set."""
+
+    design: StudyDesign
+    base_sha256: str | None
+    """The digest of the file that its base names."""
+
+
+class Variants:
+    """The variants of one study, each made when it is first asked for.
+
+    A section is checked once for each content, and a study whose sections are checked by what it says of them together: that is
+    what lets thousands of cells be checked within a second.
+    """
+
+    def __init__(self, design: StudyDesign, base_sha256: str | None = None, swept: Mapping[str, str] | None = None) -> None:
+        self._design, self._base_sha256, self._swept = design, base_sha256, swept or {}
+        self._axes: dict[str, SweepAxis] = {axis.name: axis for axis in design.sweep.directions} if design.sweep else {}
+        self._plain = {name: getattr(design, name) for name in type(design).model_fields if name != "sweep"}
+        self._written = {name: self._plain[name].model_dump(mode="json") for name in SECTIONS} if self._axes else {}
+        self._of_section = {
+            name: {axis.name for axis in self._axes.values() if any(key.startswith(f"{name}.") for key in axis.keys)}
+            for name in SECTIONS
+        }
+        self._checked: dict[tuple[str, Labels], BaseModel] = {}
+        self._known: dict[Labels, Variant] = {}
+
+    def of(self, sweep: Labels) -> Variant:
+        """The study as it is at a place of its sweep.
+
+        Raises
+        ------
+        VariantError
+            It is none there: a value is not allowed, or values do not go together.
+        """
+        if sweep not in self._known:
+            self._known[sweep] = self._made(sweep)
+        return self._known[sweep]
+
+    def _made(self, sweep: Labels) -> Variant:
+        if not sweep:
+            return Variant(self._design, self._base_sha256)
+        try:
+            sections = {name: self._section(name, sweep) for name in SECTIONS}
+            design = type(self._design).model_validate(self._plain | sections)
+        except ValidationError as error:
+            raise VariantError(sweep, error) from None
+        file = design.base_file
+        return Variant(design, None if file is None else self._swept.get(file, self._base_sha256))
+
+    def _section(self, name: str, sweep: Labels) -> BaseModel:
+        """A section with the values of the axes that set keys of it."""
+        own = tuple(place for place in sweep if place[0] in self._of_section[name])
+        if not own:
+            plain: BaseModel = self._plain[name]
+            return plain
+        if (name, own) not in self._checked:
+            written = {name: copy.deepcopy(self._written[name])}
+            for axis_name, label in own:
+                axis = self._axes[axis_name]
+                put(written, axis.settings(axis.labels.index(label)).items(), below=name)
+            # in the whole study, so that an error says where it is
+            self._checked[name, own] = getattr(type(self._design).model_validate(self._plain | written), name)
+        return self._checked[name, own]
+
+
+def put(written: dict[str, Any], settings: Iterable[tuple[str, Any]], below: str = "") -> None:
+    """Set keys of a study that is written as plain data; sections that are not there are made."""
+    for key, value in settings:
+        if below and not key.startswith(f"{below}."):
+            continue
+        *path, last = key.split(".")
+        section = written
+        for step in path:
+            inner = section.get(step)
+            if not isinstance(inner, dict):
+                inner = section[step] = {}
+            section = inner
+        section[last] = value
