@@ -25,6 +25,8 @@ MARKERS = "os^vDPX*"
 LINE = "phase_mae_rad"
 HALF_LINES: dict[str, tuple[Any, float]] = {"unseen half (bars: 95 % over seeds)": ("-", 1.4), "training half": (":", 0.8)}
 PHASE_MAP = "gray"
+MOST_CONDITIONS, MOST_PANELS = 36, 9
+"""Rows of reconstructions and panels of curves, so that the picture can be looked at; comparison.csv has every cell."""
 DPI = 150
 PANEL_WIDTH_IN = 2.1
 GAP_IN = 0.42
@@ -34,28 +36,31 @@ CURVES_HEIGHT_IN = 3.2
 def comparison_png(study: str, cells: Sequence[Cell]) -> bytes:
     """The figure of a study's comparison, as a PNG file; without times in it, so that the same figures give the same bytes."""
     methods = [method for method in dict.fromkeys(cell.method for cell in cells) if method != FLAT]
-    conditions = list(dict.fromkeys(cell.condition for cell in cells))
+    every = list(dict.fromkeys(cell.condition for cell in cells))
+    conditions = every[:MOST_CONDITIONS]
+    cells = [cell for cell in cells if cell.condition in conditions]
     panel_height_in = PANEL_WIDTH_IN * _aspect(cells)
+    columns = max(len(methods) + 1, min(MOST_PANELS, len({one.words for one in conditions})))
     gallery_height_in = len(conditions) * (panel_height_in + GAP_IN)
-    figure = Figure(
-        figsize=((len(methods) + 1) * PANEL_WIDTH_IN + 0.6, CURVES_HEIGHT_IN + gallery_height_in + 0.9), layout="constrained"
-    )
+    figure = Figure(figsize=(columns * PANEL_WIDTH_IN + 0.6, CURVES_HEIGHT_IN + gallery_height_in + 0.9), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=(CURVES_HEIGHT_IN, gallery_height_in))
     curves, gallery = parts
     _draw_curves(curves, cells, methods)
     _draw_gallery(gallery, cells, conditions, methods)
-    figure.suptitle(f"{study}: networks and iterative solvers on the same photons", fontsize=11)
+    some = f" (the first {len(conditions)} of {len(every)} conditions)" if len(every) > len(conditions) else ""
+    figure.suptitle(f"{study}: networks and iterative solvers on the same photons{some}", fontsize=11)
     stream = io.BytesIO()
     figure.savefig(stream, dpi=DPI, metadata={"Software": None})
     return stream.getvalue()
 
 
 def _draw_curves(figure: Any, cells: Sequence[Cell], methods: Sequence[str]) -> None:
-    views = list(dict.fromkeys(cell.condition.words for cell in cells))
+    views = list(dict.fromkeys(cell.condition.words for cell in cells))[:MOST_PANELS]
     panels = figure.subplots(1, len(views), sharey=True, squeeze=False)[0]
     for panel, view in zip(panels, views, strict=True):
         own = [cell for cell in cells if cell.condition.words == view]
-        panel.set(xlim=_dose_limits(cells), xlabel="photons per frame", title=view)
+        panel.set(xlim=_dose_limits(cells), xlabel="photons per frame")
+        panel.set_title(_lines(view), fontsize=7 if ", " in view else None)
         panel.set(xscale="log", yscale="log")
         for number, method in enumerate([*methods, FLAT]):
             _draw_curve(panel, own, method, COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)])
@@ -112,13 +117,19 @@ def _draw_gallery(figure: Any, cells: Sequence[Cell], conditions: Sequence[Condi
     for row, condition in zip(panels, conditions, strict=True):
         own = {cell.method: cell for cell in cells if (cell.condition, cell.half) == (condition, "test")}
         _draw_truth(row[0], own, limits, aspect)
-        row[0].set_ylabel(f"{condition.words}\n{condition.dose_photons:g} photons", fontsize=7)
+        label = f"{_lines(condition.words)}\n{condition.dose_photons:g} photons"
+        row[0].set_ylabel(label, fontsize=5.5 if condition.sweep else 7)
         for panel, method in zip(row[1:], methods, strict=True):
             _draw_cell(panel, own[method], limits, aspect)
     for panel, title in zip(panels[0], [_truth_title(cells), *map(label_of, methods)], strict=True):
         panel.annotate(title, (0.5, 1), (0, 18), "axes fraction", "offset points", ha="center", fontsize=8, fontweight="bold")
     scale = ScalarMappable(Normalize(*limits), cmap=PHASE_MAP)
     figure.colorbar(scale, ax=panels, location="bottom", fraction=0.02, shrink=0.3, aspect=40, label="phase [rad], unseen half")
+
+
+def _lines(words: str) -> str:
+    """A view and its place of the sweep, an axis a line."""
+    return words.replace(", ", "\n")
 
 
 def label_of(method: str) -> str:
@@ -185,13 +196,14 @@ def _phase(image: npt.NDArray[np.complex64], expected: npt.NDArray[np.complex64]
 
 
 def _phase_limits(cells: Sequence[Cell]) -> tuple[float, float]:
-    """What the truth spans, but for a hundredth at each end."""
-    image = _first_image(cells)
-    if image is None:
+    """What the truths of all scans span, but for a hundredth at each end."""
+    places = dict.fromkeys(cell.condition.sweep for cell in cells)
+    images = [_first_image(cell for cell in cells if cell.condition.sweep == place) for place in places]
+    truths = [image["expected"] for image in images if image is not None]
+    if not truths:
         return -np.pi, np.pi
-    phase = _phase(image["expected"], image["expected"])
-    low, high = np.quantile(phase, (0.01, 0.99))
-    return float(low), float(high)
+    limits = [np.quantile(_phase(truth, truth), (0.01, 0.99)) for truth in truths]
+    return float(min(low for low, _ in limits)), float(max(high for _, high in limits))
 
 
 def _aspect(cells: Sequence[Cell]) -> float:
