@@ -37,7 +37,7 @@ class StudyDesign(Strict):
     study: Annotated[str, AfterValidator(_folder_name)]
     """The study's name and the name of its folder."""
     base: BaseConfig
-    """The object and probe, or the measured scan."""
+    """The object and probe, or the measured scan; required, but for what the sweep sets of it."""
     scan: ScanConfig = ScanConfig()
     """Where the beam goes."""
     design: DesignConfig = DesignConfig()

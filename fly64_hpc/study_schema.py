@@ -10,7 +10,10 @@ from ptycho_torch.config import write_json
 
 def study_schema() -> dict[str, Any]:
     """The schema, from the same models that check a study."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **StudyDesign.model_json_schema()}
+    schema = StudyDesign.model_json_schema()
+    needs = [key for key in schema["required"] if key != "base"]  # which a sweep may give
+    named = {"anyOf": [{"required": ["base"]}, {"required": ["sweep"]}]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "required": needs, **named}
 
 
 if __name__ == "__main__":
