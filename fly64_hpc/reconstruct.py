@@ -85,7 +85,7 @@ def _bundle(arguments: argparse.Namespace) -> Path:
     """The folder of the bundle that the flags name."""
     if arguments.bundle is None:
         return _bundle_of_study(arguments)
-    study_flags = ("study_dir", "set", "profile", "job", "dose", "view", "gridsize")
+    study_flags = ("study_dir", "set", "profile", "job", "dose", "view", "gridsize", "where")
     given = [f"--{name.replace('_', '-')}" for name in study_flags if getattr(arguments, name)]
     given += ["--study"] * (arguments.study != DEFAULT_STUDY)
     if given:

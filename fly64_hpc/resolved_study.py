@@ -61,7 +61,7 @@ class Expanded:
         """The study as it is in force in one of its jobs."""
         return self._variants.of(job.sweep)
 
-    def now_identity(self) -> dict[str, Any]:
+    def own_identity(self) -> dict[str, Any]:
         """What makes the study this one, as this program sees it."""
         return self.design.identity(self.base_sha256, self.swept_base_sha256)
 

@@ -13,8 +13,6 @@ from fly64_hpc.job_record import read_json
 from fly64_hpc.resolved_study import Expanded
 from fly64_hpc.study import StudyDesign, changed_keys, stored_design
 from fly64_hpc.study_loading import LoadedStudy
-from fly64_hpc.sweep import folders
-from fly64_hpc.variants import VariantError
 from ptycho_torch.config import write_json
 
 SCHEMA_VERSION = 1
@@ -50,14 +48,12 @@ def read_study(paths: StudyPaths) -> StoredStudy:
         swept = stored.get("swept_base_sha256", {})  # of a sweep alone
         identity = design.identity(stored["base_sha256"], swept)
         plain_seed = stored.get("plain_seed", only_seed(design))  # the key is younger than the file
-        study = StoredStudy(design, stored["base_sha256"], stored["study_sha256"], identity, plain_seed, swept)
-        _ = study.jobs  # they are needed next, and a cell that this version cannot read is said here
-    except (ValidationError, VariantError, KeyError, TypeError) as error:
+        return StoredStudy(design, stored["base_sha256"], stored["study_sha256"], identity, plain_seed, swept)
+    except (ValidationError, KeyError, TypeError) as error:
         raise StudyDirectoryError(
             f"{paths.study} holds no study that this version can read: {_trouble(error)}.",
             hint=f"It may be of a newer version of this program: use that one, or {_ELSEWHERE}.",
         ) from None
-    return study
 
 
 def only_seed(design: StudyDesign) -> int | None:
@@ -85,9 +81,7 @@ def _refuse_other_schema(paths: StudyPaths, stored: Any) -> None:
     )
 
 
-def _trouble(error: ValidationError | VariantError | KeyError | TypeError) -> str:
-    if isinstance(error, VariantError):
-        return f"{'-'.join(folders(error.sweep))}: {_trouble(error.error)}"
+def _trouble(error: ValidationError | KeyError | TypeError) -> str:
     if not isinstance(error, ValidationError):
         return f"{error} is missing" if isinstance(error, KeyError) else "it is no JSON object"
     problem = error.errors(include_url=False)[0]
@@ -122,7 +116,7 @@ def refuse_other_version(paths: StudyPaths, loaded: LoadedStudy) -> None:
     """
     changes: list[str] = []
     if paths.study.exists():
-        changes = changed_keys(read_study(paths).identity, loaded.now_identity())
+        changes = changed_keys(read_study(paths).identity, loaded.own_identity())
     if not changes and paths.other_phase.study.exists():
         changes = changed_keys(read_study(paths.other_phase).scan_identity(), loaded.scan_identity())
     if changes:

@@ -16,7 +16,7 @@ from fly64_hpc.study import StudyDesign
 from fly64_hpc.study_errors import Locate, study_error
 from fly64_hpc.study_yaml import KeyPath, YamlDocument, parse_yaml, read_yaml
 from fly64_hpc.sweep import BASE_FILES
-from fly64_hpc.sweep_check import checked_sweep, refuse_impossible_cells, with_base_of_the_sweep
+from fly64_hpc.sweep_check import checked_sweep, refuse_impossible_cells, refuse_same_content, with_base_of_the_sweep
 from ptycho_torch.config import sha256_file
 
 DEFAULT_STUDY = Path("configs/fly64_dose_overlap.yaml")
@@ -103,7 +103,10 @@ def _resolved(design: StudyDesign, origins: dict[KeyPath, str], path: Path, loca
         refuse_impossible_cells(design, locate)
     if not with_base:
         return LoadedStudy(design, None, origins)
-    return LoadedStudy(design, _base_sha256(design, locate), origins, swept_base_sha256=_swept_base_sha256(design, locate))
+    swept = _swept_base_sha256(design, locate)
+    if design.sweep is not None:
+        refuse_same_content(design.sweep, swept, locate)
+    return LoadedStudy(design, _base_sha256(design, locate), origins, swept_base_sha256=swept)
 
 
 def parse_set(text: str) -> Override:

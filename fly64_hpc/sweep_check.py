@@ -210,6 +210,29 @@ def _refuse_alike(axis: SweepAxis, where: str) -> None:
         seen[content] = names[label.casefold()] = place
 
 
+def refuse_same_content(sweep: SweepConfig, digests: Mapping[str, str], locate: Locate) -> None:
+    """Two base files of one content would be one scan under two names.
+
+    Raises
+    ------
+    StudyError
+        With the axis.
+    """
+    for axis in sweep.directions:
+        rows = [
+            tuple(digests.get(value) if key in BASE_FILES else value for key, value in axis.settings(place).items())
+            for place in range(len(axis.labels))
+        ]
+        content = [canonical(row) for row in rows]
+        twice = next((place for place, one in enumerate(content) if content.index(one) < place), None)
+        if twice is not None:
+            first, second = (_words(axis.values[place]) for place in (content.index(content[twice]), twice))
+            raise StudyError(
+                f"{locate(('sweep', 'axes', axis.name))}: {first} and {second} of the axis {axis.name} have the same content.",
+                hint="Leave one of them out.",
+            )
+
+
 def _words(row: tuple[Any, ...]) -> str:
     return " with ".join(str(value) for value in row)
 

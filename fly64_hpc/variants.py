@@ -7,18 +7,24 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from fly64_hpc.errors import StudyError
 from fly64_hpc.study import StudyDesign
-from fly64_hpc.sweep import Labels, SweepAxis
+from fly64_hpc.sweep import Labels, SweepAxis, folders
 
 SECTIONS = ("base", "scan", "design", "training")
 """What a sweep may set keys of."""
 
 
-class VariantError(ValueError):
+class VariantError(StudyError):
     """A cell of the sweep that is no study."""
 
     def __init__(self, sweep: Labels, error: ValidationError) -> None:
-        super().__init__(str(error))
+        problem = error.errors(include_url=False)[0]
+        about = ".".join(str(part) for part in problem["loc"])
+        super().__init__(
+            f"The sweep's {', '.join(folders(sweep))} is no study: {about}: {problem['msg']}.",
+            hint="Its study.json may be of a newer version of this program: use that one.",
+        )
         self.sweep, self.error = sweep, error
 
 

@@ -1,9 +1,11 @@
 """A sweep makes any field of the study an axis of the job matrix, and refuses what cannot be one, with its line and its words."""
 
 import itertools
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,10 +14,13 @@ from command import SMOKE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fly64_hpc.errors import RequestError, StudyError
+from fly64_hpc.errors import RequestError, StudyChangedError, StudyError
 from fly64_hpc.job_choice import JobFilter, select
 from fly64_hpc.job_matrix import Axis, cells, first_of_each, job_config
+from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.study import StudyDesign, phase_f, stored_design
+from fly64_hpc.study_directory import read_study, write_study
+from fly64_hpc.study_growth import joined
 from fly64_hpc.study_loading import LoadedStudy, Override, load_study
 from fly64_hpc.sweep import value_label
 from ptycho_torch.config import sha256_json
@@ -228,6 +233,51 @@ def test_a_stored_study_of_a_sweep_reads_as_it_was_written(folder: Path) -> None
     assert again.sweep.exclude == ({"rate": ["0.003"], "view": ["sparse"]},)
 
 
+@settings(max_examples=25)
+@given(axes_of(), st.randoms(use_true_random=False))
+def test_whatever_values_are_added_in_whatever_order_what_was_there_stays(
+    tmp_path_factory: pytest.TempPathFactory, axes: dict[str, dict[str, list[Any]]], random: Random
+) -> None:
+    folder = tmp_path_factory.mktemp("grown")
+    paths = StudyPaths(folder)
+    before = joined(paths, loaded(folder, axes))
+    write_study(paths, before)
+    longer = {name: {key: [*own, *_others(key, own)] for key, own in section.items()} for name, section in axes.items()}
+    more = {name: _shuffled(section, random) for name, section in longer.items()}
+    after = joined(paths, loaded(folder, more))
+    digests = [
+        {job: job_config(study.of(job).design, job, "data").config_sha256() for job in study.jobs} for study in (before, after)
+    ]
+    assert digests[0].items() <= digests[1].items()
+    write_study(paths, after)
+    assert read_study(paths).jobs == after.jobs
+    if more != axes and len(after.jobs) > len(before.jobs):
+        with pytest.raises(StudyChangedError, match=r"sweep.axes.a\d"):
+            joined(paths, loaded(folder, axes))
+
+
+def _others(key: str, values: list[Any]) -> list[Any]:
+    """One more value, where there is one."""
+    return [value for value in KEYS[key] if value not in values][:1]
+
+
+def _shuffled(own: dict[str, list[Any]], random: Random) -> dict[str, list[Any]]:
+    """The places of an axis in another order; keys that go together stay together, as far as all have a value."""
+    rows = list(zip(*own.values(), strict=False))
+    random.shuffle(rows)
+    return {key: list(values) for key, values in zip(own, zip(*rows, strict=True), strict=True)}
+
+
+def test_a_stored_cell_that_is_no_study_is_said_in_words(folder: Path) -> None:
+    paths = StudyPaths(folder / "newer")
+    write_study(paths, loaded(folder, RATE))
+    stored = json.loads(paths.study.read_text())
+    stored["resolved"]["sweep"]["axes"]["rate"]["training.learning_rate"][1] = "fast"
+    paths.study.write_text(json.dumps(stored))
+    with pytest.raises(StudyError, match=r"The sweep's rate_0.003 is no study: training.learning_rate: .* of a newer version"):
+        _ = read_study(paths).jobs
+
+
 def test_where_selects_by_a_label_or_by_the_value(folder: Path) -> None:
     axes = {
         "rate": {"training.learning_rate": [1e-3, 3e-3]},
@@ -355,6 +405,10 @@ def test_a_base_that_the_sweep_gives_need_not_stand_outside(folder: Path) -> Non
     axes["scan"]["base.npz"] = ["elsewhere/siemens.npz", "spokes.npz"]
     file.write_text(yaml.safe_dump({"study": "two", "sweep": {"axes": axes}}))
     assert load_study(file).sha256 == study.sha256, "a base file counts by its content"
+    (folder / "copy.npz").write_bytes((folder / "spokes.npz").read_bytes())
+    file.write_text(yaml.safe_dump({"study": "two", "sweep": {"axes": {"scan": {"base.npz": ["copy.npz", "spokes.npz"]}}}}))
+    with pytest.raises(StudyError, match=r"two.yaml:\d+: .*copy.npz and .*spokes.npz of the axis scan have the same content"):
+        load_study(file)
     axes["scan"]["base.npz"] = ["absent.npz", "spokes.npz"]
     file.write_text(yaml.safe_dump({"study": "two", "sweep": {"axes": axes}}))
     with pytest.raises(StudyError, match=r"two.yaml:\d+: base.npz: .*absent.npz cannot be read.* Correct the axis scan"):

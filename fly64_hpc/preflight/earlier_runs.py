@@ -1,7 +1,7 @@
 """How long trainings of the same shape took before, in this study and in those beside it."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from fly64_hpc.job_record import AttemptRecord, read_attempt
 from fly64_hpc.preflight.study_volume import patterns_of
 from fly64_hpc.study import IterativeStudy, StudyDesign
 from fly64_hpc.study_directory import read_study
+from fly64_hpc.sweep import Labels
 from ptycho_torch.config import EXECUTION_FIELDS, PtychoError
 
 STUDIES_READ = 20
@@ -74,12 +75,18 @@ def _changed_at(file: Path) -> float:
 def _runs_of(study: StudyPaths, wanted: set[Shape]) -> Iterator[EarlierRun]:
     try:
         stored = read_study(study)
+        shapes = {kind: shape_of(stored.of(job).design, job.view) for kind, job in _kinds(stored.jobs).items()}
     except (PtychoError, OSError):
         return  # another program's, or being written
     for job in stored.jobs:
-        shape = shape_of(stored.of(job).design, job.view)
+        shape = shapes[job.view, job.sweep]
         if shape in wanted and not isinstance(stored.design, IterativeStudy):
             yield from _runs_of_job(study, job, shape)
+
+
+def _kinds(jobs: Sequence[TrainingJob]) -> dict[tuple[str, Labels], TrainingJob]:
+    """A job of each view and place of the sweep, which have one shape."""
+    return {(job.view, job.sweep): job for job in jobs}
 
 
 def _runs_of_job(study: StudyPaths, job: TrainingJob, shape: Shape | None) -> Iterator[EarlierRun]:
