@@ -4,7 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from fly64_hpc.job_matrix import TrainingJob, dose_label
+from fly64_hpc.axes import dose_label
+from fly64_hpc.job_matrix import TrainingJob
 from fly64_hpc.sweep import Labels, folders
 
 

@@ -7,8 +7,9 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fly64_hpc.axes import listed
 from fly64_hpc.errors import StudyError
-from fly64_hpc.job_matrix import Matrix, listed
+from fly64_hpc.job_matrix import Matrix
 from fly64_hpc.study import StudyDesign
 from fly64_hpc.study_errors import Locate, study_error, unknown_key
 from fly64_hpc.study_yaml import KeyPath

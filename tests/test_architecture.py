@@ -104,7 +104,7 @@ FLOORS = {
         ["job_choice", "study_loading"],
         ["sweep_check", "resolved_study"],
         ["job_matrix"],
-        ["variants"],
+        ["variants", "axes"],
         ["study", "study_errors"],
         ["study_yaml", "resources", "sweep"],
         ["errors", "file_lock"],

@@ -14,10 +14,12 @@ from command import SMOKE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fly64_hpc.axes import Axis, cells
 from fly64_hpc.errors import RequestError, StudyChangedError, StudyError
 from fly64_hpc.job_choice import JobFilter, select
-from fly64_hpc.job_matrix import Axis, cells, first_of_each, job_config
+from fly64_hpc.job_matrix import first_of_each, job_config
 from fly64_hpc.job_paths import StudyPaths
+from fly64_hpc.job_record import skipped_condition, skipped_view
 from fly64_hpc.study import StudyDesign, phase_f, stored_design
 from fly64_hpc.study_directory import read_study, write_study
 from fly64_hpc.study_growth import joined
@@ -266,6 +268,13 @@ def _shuffled(own: dict[str, list[Any]], random: Random) -> dict[str, list[Any]]
     rows = list(zip(*own.values(), strict=False))
     random.shuffle(rows)
     return {key: list(values) for key, values in zip(own, zip(*rows, strict=True), strict=True)}
+
+
+def test_a_view_that_was_skipped_at_a_place_of_the_sweep_is_known_by_it(folder: Path) -> None:
+    jobs = loaded(folder, {"k": {"design.neighbor_count": [4, 5]}} | RATE).jobs
+    for condition in {job.data for job in jobs}:
+        assert skipped_condition(json.loads(json.dumps(skipped_view(condition, "too few")))) == condition
+        assert [axis for axis, _ in condition.sweep] == ["k"]
 
 
 def test_a_stored_cell_that_is_no_study_is_said_in_words(folder: Path) -> None:
