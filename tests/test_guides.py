@@ -158,6 +158,7 @@ SMALLER = {
     "siemens_star.yaml": f"--set scan.positions=64 --dose 1e5 --view baseline {SHORTER}",
     "measured_scan.yaml": SHORTER,
     "my_scan.yaml": SHORTER,
+    "my_axes.yaml": "--set scan.positions=96 --set training.epochs=1",
     "my_sweep.yaml": f"--set scan.positions=96 --set design.doses_photons=[3e2] {SHORTER}",
     "outputs/elsewhere": "--dose 1e3",
 }
