@@ -9,7 +9,7 @@ are propagated back and weighted by the probe. R is linear in n, so it is unbias
 import torch
 from torch import Tensor
 
-from ptycho_torch.physics import back_propagate, propagate
+from ptycho_torch.physics import back_propagate, intensity, propagate
 
 REGULARIZATION = 0.1
 """`reg` as a share of the mean of I₀: keeps dark pixels of the empty pattern from ruling the image."""
@@ -30,7 +30,7 @@ def back_project(counts: Tensor, probes: Tensor) -> Tensor:
     (..., N, N) complex R, in photons per pixel.
     """
     empty_far_fields = propagate(probes)
-    empty_counts = empty_far_fields.abs().square()
+    empty_counts = intensity(empty_far_fields)
     floor = REGULARIZATION * empty_counts.mean(dim=(-2, -1), keepdim=True)
     residual = (counts - empty_counts) / torch.sqrt(empty_counts + floor)
     return probes.conj() * back_propagate(residual * torch.sgn(empty_far_fields))

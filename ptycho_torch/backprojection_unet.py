@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ptycho_torch.back_projection import back_project
 from ptycho_torch.network_parts import pad_to_window
+from ptycho_torch.physics import intensity
 from ptycho_torch.precision import Precision
 from ptycho_torch.reassembly import CanvasSides, GroupCanvas
 from ptycho_torch.symmetries import turned, turned_back
@@ -45,6 +46,7 @@ class BackProjectionUNet(nn.Module):
     ) -> None:
         super().__init__()
         self.mixes_channels = mixes_channels
+        self.patches_agree = mixes_channels
         self.margin_px = patch_size_px // 8
         self.unet = UNet(3, widths, 2, head_gain, precision)
 
@@ -52,19 +54,17 @@ class BackProjectionUNet(nn.Module):
         self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0, canvas_px: CanvasSides | None = None
     ) -> Tensor:
         """Patches of groups of patterns: see `PatchNetwork`."""
-        if self.mixes_channels:
-            return self._on_canvas(counts, probes, centers_yx, turn, canvas_px)
-        alone = [tensor.flatten(0, 1)[:, None] for tensor in (counts, probes, centers_yx)]
-        return self._on_canvas(alone[0], alone[1], alone[2], turn).view(counts.shape)
-
-    def _on_canvas(
-        self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int, canvas_px: CanvasSides | None = None
-    ) -> Tensor:
+        images, light = back_project(counts, probes), intensity(probes)
+        if not self.mixes_channels:
+            return self._drawn(images.flatten(0, 1), light.flatten(0, 1), turn).view(counts.shape)
         canvas = GroupCanvas(centers_yx, counts.shape[-1], canvas_px)
-        features = _features(canvas.sum(back_project(counts, probes)), canvas.sum(probes.abs().square()))
+        return canvas.cut(self._drawn(canvas.sum(images), canvas.sum(light), turn))
+
+    def _drawn(self, images: Tensor, light: Tensor, turn: int) -> Tensor:
+        """The object (B, H, W) under back-projections (B, H, W) and their light."""
         m = self.margin_px
-        out = turned_back(self.unet(turned(features[..., m:-m, m:-m], turn)), turn)
-        return canvas.cut(pad_to_window(_transmission(out), m, 1.0))
+        features = turned(_features(images, light)[..., m:-m, m:-m], turn)
+        return pad_to_window(_transmission(turned_back(self.unet(features), turn)), m, 1.0)
 
 
 def _features(image: Tensor, light: Tensor) -> Tensor:

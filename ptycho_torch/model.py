@@ -9,6 +9,7 @@ from ptycho_torch.backprojection_unet import BackProjectionUNet
 from ptycho_torch.canvas_unet import CanvasUNet, Refiner
 from ptycho_torch.config import JobConfig, RefinerConfig, TrainingConfig
 from ptycho_torch.dataset import counter_seed
+from ptycho_torch.physics import intensity
 from ptycho_torch.ptychopinn_cnn import PtychoPINN
 from ptycho_torch.reassembly import CanvasSides, merge_group
 
@@ -21,6 +22,8 @@ class PatchNetwork(Protocol):
 
     mixes_channels: bool
     """True: the patterns of a group are seen together. False: each pattern is seen alone."""
+    patches_agree: bool
+    """True: the patches of a group are cut from one canvas, and need no mean to be the same where they overlap."""
 
     def __call__(
         self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0, canvas_px: CanvasSides | None = None
@@ -77,12 +80,15 @@ class PtychoModel(nn.Module):
         -------
         (B, C, N, N) complex64.
         """
-        return merge_group(self.network(counts, probes, centers_yx, turn, canvas_px), centers_yx, light_weights(probes))
+        patches: Tensor = self.network(counts, probes, centers_yx, turn, canvas_px)
+        if patches.shape[1] == 1 or cast(PatchNetwork, self.network).patches_agree:
+            return patches
+        return merge_group(patches, centers_yx, light_weights(probes))
 
 
 def light_weights(probes: Tensor) -> Tensor:
     """Weights of patches (..., N, N) in a mean: the light on each pixel over the brightest, plus a floor."""
-    light = probes.abs().square()
+    light = intensity(probes)
     return light / light.amax(dim=(-2, -1), keepdim=True) + WEIGHT_FLOOR
 
 

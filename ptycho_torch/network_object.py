@@ -13,6 +13,7 @@ from ptycho_torch.dataset import ScanTensors
 from ptycho_torch.grouping import nearest_groups
 from ptycho_torch.held_out import in_batches
 from ptycho_torch.model import PtychoModel
+from ptycho_torch.physics import intensity
 from ptycho_torch.reassembly import CanvasSides, Stitcher
 from ptycho_torch.symmetries import N_TURNS
 
@@ -40,7 +41,7 @@ def _stitched(model: PtychoModel, scan: ScanTensors, job: JobConfig, object_shap
     for turn in range(min(sides, len(groups))):
         for canvas_px, rows in _batches(groups[turn::sides], scan, job):
             probes, centers = scan.probes_of(rows), scan.centers[rows]
-            stitcher.add(model(scan.counts[rows], probes, centers, turn, canvas_px), centers, probes.abs().square())
+            stitcher.add(model(scan.counts[rows], probes, centers, turn, canvas_px), centers, intensity(probes))
     return stitcher.result()[0].to(scan.counts.device)
 
 

@@ -111,6 +111,11 @@ def add_patches(patches: Tensor, centers_yx: Tensor, object_shape: tuple[int, in
     return canvas.index_add(0, indices.flatten(), patches.flatten()).view(object_shape)
 
 
+def intensity(waves: Tensor) -> Tensor:
+    """|wave|² of complex waves of any shape, without the root that `abs` takes and a square undoes."""
+    return waves.real.square() + waves.imag.square()
+
+
 def propagate(exit_waves: Tensor) -> Tensor:
     """Exit waves (..., N, N) to the far field, zero frequency at the corner; unitary."""
     far_fields: Tensor = torch.fft.fft2(exit_waves, norm="ortho")
@@ -125,5 +130,4 @@ def back_propagate(far_fields: Tensor) -> Tensor:
 
 def diffraction_intensity(patches: Tensor, probes: Tensor) -> Tensor:
     """Expected photon counts (..., N, N) of object patches under probes whose Σ|P|² is in photons."""
-    far_fields = propagate(patches * probes)
-    return far_fields.real.square() + far_fields.imag.square()
+    return intensity(propagate(patches * probes))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ptycho_torch.network_parts import glorot_, pad_to_window
+from ptycho_torch.physics import intensity
 from ptycho_torch.precision import Precision, in_precision
 from ptycho_torch.reassembly import CanvasSides
 
@@ -86,6 +87,7 @@ class PtychoPINN(nn.Module):
     """
 
     mixes_channels = True
+    patches_agree = False
 
     def __init__(self, patch_size_px: int, group_size: int, n_filters_scale: int, head_gain: float, precision: Precision) -> None:
         super().__init__()
@@ -106,15 +108,17 @@ class PtychoPINN(nn.Module):
         self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0, canvas_px: CanvasSides | None = None
     ) -> Tensor:
         """Patches of groups of patterns: see `PatchNetwork`. It sees no image to be turned, and needs no centres or canvas."""
+        # Channels last, and every layer follows, as in the U-Net.
+        images = _normalized_amplitude(counts, probes).contiguous(memory_format=torch.channels_last)
         with in_precision(self._precision, counts.device):
-            code = self.encoder(_normalized_amplitude(counts, probes))
+            code = self.encoder(images)
             amplitude, phase = self.amplitude(code), self.phase(code)
         return torch.polar(2 * torch.sigmoid(amplitude.float()), math.pi * torch.tanh(phase.float()))
 
 
 def _normalized_amplitude(counts: Tensor, probes: Tensor) -> Tensor:
     """sqrt(counts), zero frequency at the centre, such that the expected Σx² of an empty field of view is (N/2)²."""
-    exposure = probes.abs().square().sum(dim=(-2, -1), keepdim=True)
+    exposure = intensity(probes).sum(dim=(-2, -1), keepdim=True)
     amplitude = torch.sqrt(counts / exposure) * (counts.shape[-1] / 2)
     centered: Tensor = torch.fft.fftshift(amplitude, dim=(-2, -1))
     return centered

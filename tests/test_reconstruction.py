@@ -22,7 +22,7 @@ class _Constant(nn.Module):
 
     def __init__(self, value: complex, mixes_channels: bool = False) -> None:
         super().__init__()
-        self.value, self.mixes_channels = value, mixes_channels
+        self.value, self.mixes_channels, self.patches_agree = value, mixes_channels, False
         self.group_sizes: set[int] = set()
         self.most_patterns = 0
 
