@@ -6,6 +6,7 @@ Nothing random here has a state: every draw starts from (seed, epoch), so a resu
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,9 @@ from ptycho_torch.npz_contract import PtychoDataset, check_grouping, read_datase
 from ptycho_torch.physics import shift_probe, split_positions
 
 CHUNK_PATTERNS = 128
+
+Object: TypeAlias = npt.NDArray[np.complex64]
+"""(H, W), the truth of a scan."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +68,11 @@ class ScanTensors:
         return shift_probe(self.probe, self.shifts[rows].reshape(-1, 2)).reshape(*rows.shape, *self.probe.shape)
 
 
-def load_scan(path: Path, job: JobConfig, device: torch.device) -> ScanTensors:
-    """Read a DATA-001 file for a job whose values are in the legacy dictionary (CONFIG-001).
+def load_half(path: Path, job: JobConfig, device: torch.device) -> tuple[ScanTensors, Object | None]:
+    """Read a DATA-001 file for a job whose values are in the legacy dictionary (CONFIG-001): scan and object, where known.
 
-    A file without `intensity_scale` gets the one that makes its mean exposure the job's dose.
+    The file is read once, and its patterns become counts where they lie: there are never two of them. A file without
+    `intensity_scale` gets the one that makes its mean exposure the job's dose.
 
     Raises
     ------
@@ -82,7 +87,7 @@ def load_scan(path: Path, job: JobConfig, device: torch.device) -> ScanTensors:
     dataset = read_dataset(path)
     require_patch_size(dataset, job.patch_size_px, path)
     _require_groups(dataset, job, path)
-    return scan_tensors(dataset, job.dose_photons, device)
+    return _as_tensors(_with_scale(dataset, job.dose_photons), device, in_place=True), dataset.object_guess
 
 
 def require_patch_size(dataset: PtychoDataset, patch_size_px: int, source: Path) -> None:
@@ -112,26 +117,29 @@ def _scale_of_dose(dataset: PtychoDataset, dose_photons: float) -> float:
 
 def scan_tensors(dataset: PtychoDataset, dose_photons: float, device: torch.device) -> ScanTensors:
     """A dataset as tensors; one without `intensity_scale` gets the one that makes its mean exposure `dose_photons`."""
+    return _as_tensors(_with_scale(dataset, dose_photons), device, in_place=False)
+
+
+def _with_scale(dataset: PtychoDataset, dose_photons: float) -> PtychoDataset:
     scale = dataset.intensity_scale
-    dataset = replace(dataset, intensity_scale=_scale_of_dose(dataset, dose_photons) if scale is None else scale)
-    return _as_tensors(dataset, device)
+    return replace(dataset, intensity_scale=_scale_of_dose(dataset, dose_photons) if scale is None else scale)
 
 
-def _as_tensors(dataset: PtychoDataset, device: torch.device) -> ScanTensors:
+def _as_tensors(dataset: PtychoDataset, device: torch.device, *, in_place: bool) -> ScanTensors:
     centers, shifts = split_positions(torch.from_numpy(dataset.positions_yx))
     probe = torch.from_numpy(dataset.probe_guess * np.complex64(dataset.intensity_scale))
     return ScanTensors(
         positions_yx=dataset.positions_yx,
-        counts=torch.from_numpy(_corner_counts(dataset)).to(device),
+        counts=torch.from_numpy(_corner_counts(dataset, in_place=in_place)).to(device),
         centers=centers.to(device),
         shifts=shifts.float().to(device),
         probe=probe.to(device),
     )
 
 
-def _corner_counts(dataset: PtychoDataset) -> npt.NDArray[np.float32]:
-    """The counts (n, N, N), zero frequency at the corner; made a few patterns at a time, so that there are never two of them."""
-    counts = np.empty_like(dataset.diffraction)
+def _corner_counts(dataset: PtychoDataset, *, in_place: bool) -> npt.NDArray[np.float32]:
+    """The counts (n, N, N), zero frequency at the corner, a few patterns at a time; `in_place` they take the amplitudes' room."""
+    counts = dataset.diffraction if in_place else np.empty_like(dataset.diffraction)
     for first in range(0, len(counts), CHUNK_PATTERNS):
         rows = slice(first, first + CHUNK_PATTERNS)
         counts[rows] = np.fft.ifftshift(dataset.counts(rows), axes=(-2, -1))
@@ -209,7 +217,7 @@ def epoch_batches(scan: ScanTensors, rows: Tensor, job: JobConfig, epoch: int, b
 def _groups_an_epoch(job: JobConfig, n_rows: int) -> int | None:
     """The job's number; no more than there are rows where OVERSAMPLING-001 forbids to draw anchors again.
 
-    This is for the rows lost to validation: `load_scan` has refused a number above that of a scan's patterns.
+    This is for the rows lost to validation: `load_half` has refused a number above that of a scan's patterns.
     """
     may_oversample = job.gridsize > 1 and job.neighbor_count > job.group_size
     return job.groups if job.groups is None or may_oversample else min(job.groups, n_rows)

@@ -1,6 +1,8 @@
 """Where a job computes, and how to make that repeatable."""
 
+import ctypes
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +12,8 @@ from ptycho_torch.errors import DeviceError
 
 ALLOTMENT_VARIABLES = ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_GPUS")
 """What a scheduler sets when it hands a job GPUs."""
+GLIBC_OPTIONS = {-4: 0, -1: 2**31 - 1, -2: 2**26}
+"""Of `mallopt` (malloc.h): M_MMAP_MAX, no block is mapped alone; M_TRIM_THRESHOLD, none is returned; M_TOP_PAD, 64 MiB more."""
 NO_DEVICES = ("", "-1", "NoDevFiles")
 """What it is set to where a job shall see none."""
 
@@ -53,6 +57,18 @@ def make_repeatable(*, deterministic: bool, threads: int) -> None:
     if deterministic:
         # cuBLAS reads it when its first handle is made, which is after this.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what a step frees for the next one, until the process ends.
+
+    glibc gives large blocks back to the system at once, and the next step waits until they are cleared again: a twentieth of
+    the time and more in batches of 64. With other C libraries nothing changes.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None and platform.libc_ver()[0] == "glibc":
+        for option, value in GLIBC_OPTIONS.items():
+            set_option(option, value)
 
 
 @contextmanager

@@ -1,10 +1,14 @@
-"""The door by which a launcher enters: make data, train one job, read what it left, reconstruct. Needs PyTorch (POLICY-001)."""
+"""The door by which a launcher enters: make data, train one job, read what it left, reconstruct. Needs PyTorch (POLICY-001).
 
+A job's first step waits for what it needs and for nothing else: what has no part in training is imported when it is asked for.
+"""
+
+import importlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ptycho_torch.errors import MissingTorchError
 
@@ -19,27 +23,24 @@ except ImportError as error:
 from ptycho_torch import params
 from ptycho_torch.bundle import BundleRecord, bundle_facts, load_model, write_bundle
 from ptycho_torch.config import DatasetRecipe, JobConfig, ViewRecipe
-from ptycho_torch.dataset import ScanTensors, load_scan
-from ptycho_torch.devices import choose_device, make_repeatable
-from ptycho_torch.exporting.formats import ExportReport, ExportSource, export_reconstruction
+from ptycho_torch.dataset import Object, ScanTensors, load_half
+from ptycho_torch.devices import choose_device, keep_freed_memory, make_repeatable
 from ptycho_torch.legacy_bridge import legacy_config, require_clear, reset, update_legacy_dict
-from ptycho_torch.measured_scan import IngestOptions, ingest
 from ptycho_torch.network_object import bounding_shape
-from ptycho_torch.new_scan import reconstruct_scan
-from ptycho_torch.npz_contract import read_dataset
-from ptycho_torch.overlap_views import current_view, make_view
 from ptycho_torch.precision import precision_on
-from ptycho_torch.reconstruction import reconstruct
 from ptycho_torch.reconstruction_file import RECONSTRUCTION_NAME
-from ptycho_torch.reconstruction_jobs import HalfFiles, evaluate_job, solve_job
-from ptycho_torch.scan_geometry import ScanGeometry
-from ptycho_torch.scan_picture import draw_scan
-from ptycho_torch.scan_result import ScanReconstruction
-from ptycho_torch.simulation import current_dataset, make_dataset
 from ptycho_torch.tensorboard_events import FOLDER_NAME, reporting_to
 from ptycho_torch.trainer import Interrupted, Report, Surroundings, TrainingOutcome, train
 from ptycho_torch.training_log import logger, logging_to
-from ptycho_torch.training_metrics import image_metrics, photon_collapse, photon_metrics
+
+if TYPE_CHECKING:
+    from ptycho_torch.exporting.formats import ExportReport, ExportSource, export_reconstruction
+    from ptycho_torch.measured_scan import IngestOptions, ingest
+    from ptycho_torch.new_scan import reconstruct_scan
+    from ptycho_torch.reconstruction_jobs import HalfFiles, evaluate_job, solve_job
+    from ptycho_torch.scan_geometry import ScanGeometry
+    from ptycho_torch.scan_picture import draw_scan
+    from ptycho_torch.scan_result import ScanReconstruction
 
 __all__ = [
     "ExportReport",
@@ -65,6 +66,29 @@ __all__ = [
 ]
 
 
+_ASKED_FOR = {
+    "ExportReport": "exporting.formats",
+    "ExportSource": "exporting.formats",
+    "HalfFiles": "reconstruction_jobs",
+    "IngestOptions": "measured_scan",
+    "ScanGeometry": "scan_geometry",
+    "ScanReconstruction": "scan_result",
+    "draw_scan": "scan_picture",
+    "evaluate_job": "reconstruction_jobs",
+    "export_reconstruction": "exporting.formats",
+    "ingest": "measured_scan",
+    "reconstruct_scan": "new_scan",
+    "solve_job": "reconstruction_jobs",
+}
+"""Where what this door offers besides training lies."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ASKED_FOR:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"ptycho_torch.{_ASKED_FOR[name]}"), name)
+
+
 @dataclass(frozen=True)
 class TrainingFiles:
     """What one attempt at a job reads, and where it writes."""
@@ -83,6 +107,8 @@ class TrainingFiles:
 
 def prepare_dataset(recipe: DatasetRecipe, folder: Path) -> dict[str, Any]:
     """Phase C at one dose: the record of the files in `folder`, which are made unless they are whole and of this recipe."""
+    from ptycho_torch.simulation import current_dataset, make_dataset
+
     return current_dataset(recipe, folder) or make_dataset(recipe, folder)
 
 
@@ -94,6 +120,8 @@ def prepare_view(recipe: ViewRecipe, phase_c: Path, folder: Path) -> dict[str, A
     ViewUnavailableError
         The dataset cannot yield the view.
     """
+    from ptycho_torch.overlap_views import current_view, make_view
+
     return current_view(recipe, phase_c, folder) or make_view(recipe, phase_c, folder)
 
 
@@ -148,12 +176,13 @@ def train_job(
         for warning in warnings:
             logger.warning(warning)
         make_repeatable(deterministic=job.training.deterministic, threads=job.training.threads)
-        test_scan = load_scan(files.test_npz, job, device)  # what it refuses, it refuses before hours of training
+        keep_freed_memory()
+        test_scan, truth = load_half(files.test_npz, job, device)  # what it refuses, it refuses before hours of training
         surroundings = Surroundings(files.folder, files.checkpoints, attempt, tell, should_stop, files.earlier_checkpoints)
-        outcome = train(job, load_scan(files.train_npz, job, device), surroundings)
+        outcome = train(job, load_half(files.train_npz, job, device)[0], surroundings)
         bundle = write_bundle(files.folder, outcome.best_weights, bundle_facts(job))
         report({"event": "evaluating"})
-        metrics = _evaluate(job, files, test_scan)
+        metrics = _evaluate(job, files, test_scan, truth)
         where = {"device": str(device), "precision": precision_on(device, job.training.precision)}
         return _result(outcome, bundle, metrics) | where | {"warnings": [*warnings, *outcome.warnings]}
 
@@ -175,10 +204,12 @@ def _bridged(job: JobConfig, files: TrainingFiles) -> Iterator[None]:
         reset()
 
 
-def _evaluate(job: JobConfig, files: TrainingFiles, scan: ScanTensors) -> dict[str, Any]:
+def _evaluate(job: JobConfig, files: TrainingFiles, scan: ScanTensors, truth: Object | None) -> dict[str, Any]:
     """Score the bundle as it lies on the disk, on the test half, and write the stitched object."""
+    from ptycho_torch.reconstruction import reconstruct
+    from ptycho_torch.training_metrics import image_metrics, photon_collapse, photon_metrics
+
     model = load_model(files.folder)[0].to(scan.counts.device)
-    truth = read_dataset(files.test_npz).object_guess
     shape = bounding_shape(scan) if truth is None else (truth.shape[0], truth.shape[1])
     reconstruction = reconstruct(model, scan, job, shape)
     reconstruction.save(files.folder / RECONSTRUCTION_NAME, truth)

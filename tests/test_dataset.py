@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ptycho_torch import legacy_bridge, params
 from ptycho_torch.config import BaseConfig, DatasetRecipe, JobConfig, ProceduralBase, ScanConfig, SplitConfig, TrainingConfig
-from ptycho_torch.dataset import ScanTensors, counter_seed, epoch_batches, load_scan, scan_tensors, validation_strip
+from ptycho_torch.dataset import ScanTensors, counter_seed, epoch_batches, load_half, scan_tensors, validation_strip
 from ptycho_torch.errors import BridgeError, DataContractError, GroupingError
 from ptycho_torch.losses import poisson_deviance
 from ptycho_torch.npz_contract import PtychoDataset, read_dataset, write_dataset
@@ -60,7 +60,7 @@ def _load(folder: Path, dataset: PtychoDataset, job: JobConfig) -> ScanTensors:
     legacy_bridge.update_legacy_dict(
         params.cfg, legacy_bridge.legacy_config(job, train_npz=path, test_npz=path, output_dir=folder)
     )
-    return load_scan(path, job, CPU)
+    return load_half(path, job, CPU)[0]
 
 
 def _scan(n: int = 40) -> ScanTensors:
@@ -155,7 +155,7 @@ def test_file_without_a_scale_gets_the_dose_of_the_job(tmp_path: Path) -> None:
 def test_loading_before_the_bridge_is_refused(tmp_path: Path) -> None:
     write_dataset(tmp_path / "train.npz", _dataset())
     with pytest.raises(BridgeError, match="before job dose_1000-dense-gs2 filled it"):
-        load_scan(tmp_path / "train.npz", _job(), CPU)
+        load_half(tmp_path / "train.npz", _job(), CPU)
 
 
 def test_patterns_of_another_size_are_refused(tmp_path: Path) -> None:
