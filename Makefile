@@ -9,7 +9,7 @@ PTYCHI := ptychi==2.2.0
 CLIENTS := build/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help install iterative demo test lint test-long test-guides test-real test-clients test-browser test-slurm test-all bench cluster-up cluster-down picture thinned-picture report-picture status-picture comparison-tables recipe-studies recipe-tables fault-table wrong-scans own-scan-pictures schema clean
+.PHONY: help install iterative demo test lint test-long test-guides test-real test-clients test-browser test-slurm test-all bench bench-full bench-slurm performance-tables cluster-up cluster-down picture thinned-picture report-picture status-picture comparison-tables recipe-studies recipe-tables fault-table wrong-scans own-scan-pictures schema clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -64,7 +64,16 @@ test-slurm: $(INSTALLED)  ## twenty-one faults and more on a real Slurm on this 
 
 test-all: test test-long test-guides test-real test-clients test-browser test-slurm  ## every test target
 
-bench: $(INSTALLED)  ## what a 1,000-job study costs on the tests' Slurm (root, Debian packages)
+bench: $(INSTALLED)  ## how fast it is beside what this machine can do, two cells of the matrix (under ten minutes)
+	$(BIN)/python benchmarks/bench.py
+
+bench-full: $(INSTALLED)  ## the same with every cell of the matrix
+	$(BIN)/python benchmarks/bench.py --full
+
+performance-tables: $(INSTALLED)  ## write the tables of docs/performance.md from what `make bench` or `bench-full` last measured
+	$(BIN)/python docs/performance_tables.py build/bench/bench.json docs/performance.md
+
+bench-slurm: $(INSTALLED)  ## what a 1,000-job study costs on the tests' Slurm (root, Debian packages)
 	$(BIN)/python benchmarks/thousand_jobs.py
 
 cluster-up:  ## bring up the tests' Slurm on this machine (root, Debian packages)

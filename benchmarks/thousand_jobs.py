@@ -1,6 +1,6 @@
 """A study of 1,000 jobs that train nothing, on the tests' own Slurm: what the launcher costs beside a plain `sbatch --array`.
 
-Run as root on Debian 12 by `make bench`; brings the cluster up where it is not, and takes down what it brought up. Prints
+Run as root on Debian 12 by `make bench-slurm`; brings the cluster up where it is not, and takes down what it brought up. Prints
 seconds to submit beside one plain array of the same size in the same run, scheduler calls, files written, seconds to run, and
 seconds for a cold `collect`. `--status-only` needs no cluster: it measures `status` on a directory of jobs at every state.
 """

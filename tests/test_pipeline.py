@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -285,3 +286,22 @@ def test_without_torch_the_door_says_what_to_install() -> None:
 
 def test_the_door_imports_no_plotting() -> None:
     assert _python("import sys, ptycho_torch.pipeline; print(*{'matplotlib', 'fly64_hpc'} & set(sys.modules))") == ""
+
+
+def test_a_training_waits_for_no_import_that_it_does_not_need_and_keeps_what_it_frees() -> None:
+    program = """
+import resource, sys
+import ptycho_torch.pipeline
+print(sorted({"h5py", "skimage", "scipy.ndimage", "matplotlib", "ptycho_torch.evaluation"} & set(sys.modules)))
+import numpy as np
+from ptycho_torch.devices import keep_freed_memory
+keep_freed_memory()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(16 * 2**20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults() > 10 * max(1, faults()))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    glibc = platform.libc_ver()[0] == "glibc"
+    assert done.stdout.splitlines() == ["[]", str(glibc)]

@@ -1,0 +1,60 @@
+"""The limit on a GPU: the bare loop with its network compiled, and a whole step recorded as a CUDA graph."""
+
+import torch
+from bare_loop import BareBatch, BareLoop, poisson_loss
+from torch import Tensor, nn
+
+WARM_UP_STEPS = 3
+"""Before a step is recorded, as CUDA graphs need."""
+
+
+class GraphLoop(BareLoop):
+    """As `BareLoop`; a step copies its batch to where a graph reads, and replays. There is a graph for each form of batch."""
+
+    def __init__(self, architecture: str, network: nn.Module, *, weight_decay: float, clip_norm: float) -> None:
+        super().__init__(architecture, network, weight_decay=weight_decay, clip_norm=clip_norm)
+        self.compiled = torch.compile(network)
+        rate = torch.zeros((), device=next(network.parameters()).device)
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=weight_decay, capturable=True
+        )
+        self.rate = rate
+        self.recorded: dict[tuple[object, ...], tuple[torch.cuda.CUDAGraph, BareBatch, Tensor]] = {}
+
+    def step(self, batch: BareBatch) -> float:
+        """One step; its loss."""
+        form = (batch.turn, batch.canvas_shape)
+        if form not in self.recorded:
+            self.recorded[form] = self._record(batch)
+        graph, read, loss = self.recorded[form]
+        for name in ("fed", "held", "fed_probes", "held_probes", "on_canvas"):
+            getattr(read, name).copy_(getattr(batch, name))
+        self.rate.fill_(batch.rate)
+        graph.replay()
+        return loss.item()
+
+    def _record(self, batch: BareBatch) -> tuple[torch.cuda.CUDAGraph, BareBatch, Tensor]:
+        tensors = {name: getattr(batch, name).clone() for name in ("fed", "held", "fed_probes", "held_probes", "on_canvas")}
+        read = BareBatch(canvas_shape=batch.canvas_shape, turn=batch.turn, rate=batch.rate, **tensors)
+        before = [weight.detach().clone() for weight in self.network.parameters()]
+        beside = torch.cuda.Stream()
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):
+            for _ in range(WARM_UP_STEPS):
+                self._descend(read)
+        torch.cuda.current_stream().wait_stream(beside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            loss = self._descend(read)
+        with torch.no_grad():
+            for weight, earlier in zip(self.network.parameters(), before, strict=True):
+                weight.copy_(earlier)
+        return graph, read, loss
+
+    def _descend(self, batch: BareBatch) -> Tensor:
+        loss = poisson_loss(self.patches(self.compiled, batch), batch)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
+        self.optimizer.step()
+        return loss.detach()

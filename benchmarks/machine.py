@@ -1,0 +1,69 @@
+"""What a benchmark ran on, and the most that its matrix multiplication does."""
+
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+GEMM_SIDE = 2048
+
+
+def this_machine(threads: int) -> dict[str, Any]:
+    """Names and versions, for the record."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "cpu_has_bfloat16": has_bfloat16(torch.device("cpu")),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bfloat16; a CPU that does not emulates it, many times slower."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability() >= (8, 0)
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(capabilities.get(unit, False) for unit in ("amx_bf16", "avx512_bf16"))
+
+
+def gemm_gflops(dtype: torch.dtype, device: torch.device, repeats: int = 1) -> float:
+    """GFLOP/s of a product of two square matrices of 2,048, the best of `repeats`."""
+    left, right = (torch.randn(GEMM_SIDE, GEMM_SIDE, device=device).to(dtype) for _ in range(2))
+    best = min(_seconds(left, right) for _ in range(repeats))
+    return 2 * GEMM_SIDE**3 / best / 1e9
+
+
+def wait_for(device: torch.device) -> None:
+    """Until a GPU has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _seconds(left: torch.Tensor, right: torch.Tensor) -> float:
+    wait_for(left.device)
+    started = time.perf_counter()
+    torch.mm(left, right)
+    wait_for(left.device)
+    return time.perf_counter() - started
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    facts = dict(line.split(":", 1) for line in lines if ":" in line)
+    facts = {key.strip(): value.strip() for key, value in facts.items()}
+    model = facts.get("model name", platform.processor())
+    return f"{model}, family {facts.get('cpu family', '?')} model {facts.get('model', '?')}"
