@@ -2,7 +2,6 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import KDTree
 
 from ptycho_torch.errors import GroupingError
 
@@ -76,6 +75,8 @@ def _nearest_others(positions_yx: npt.NDArray[np.float64], count: int) -> npt.ND
     Where positions coincide, a row's own index need not come first, nor be among the count + 1 nearest at all: it is looked
     for, and where it is absent the farthest candidate goes instead.
     """
+    from scipy.spatial import KDTree  # half a second, which a job that groups nothing need not wait for
+
     candidates = KDTree(positions_yx).query(positions_yx, k=count + 1)[1]
     is_self = candidates == np.arange(len(positions_yx))[:, None]
     is_self[~is_self.any(axis=1), -1] = True
