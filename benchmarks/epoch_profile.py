@@ -54,8 +54,8 @@ def profile(cell: Cell, train_file: Path, threads: int) -> dict[str, Any]:
             step(number)
     validation_s, _ = _timed(lesson.validation_loss)
     with tempfile.TemporaryDirectory() as folder:
-        tensors = detached(model.state_dict())
-        state = TrainingState(weights=tensors, best_weights=tensors, moments=detached(optimizer.moments()))
+        weights, best = detached(model.state_dict()), detached(model.state_dict())
+        state = TrainingState(weights=weights, best_weights=best, moments=detached(optimizer.moments()))
         checkpoint_s, _ = _timed(lambda: save_checkpoint(Path(folder), Progress(), state, config_sha256="0" * 64, attempt=1))
     assert isinstance(lesson, PatchLesson)
     training_s = steps_s / STEPS * len(batches)

@@ -13,7 +13,7 @@ from ptycho_torch.grouping import draw_groups
 
 POSITIONS = 100_000
 FEW_POSITIONS = 256
-"""Of the scan of a network that takes seconds for a step: each step needs the same memory."""
+"""Of the scan of a job: each step needs the same memory."""
 REQUIRED_GROUPING_S = 1.0
 ALLOWED_BESIDE = 2**30
 """Bytes beside dataset and model."""
@@ -34,8 +34,8 @@ print(result["bundle_size_bytes"], resource.getrusage(resource.RUSAGE_SELF).ru_m
 
 def measured(folder: Path, threads: int, runs: int) -> list[Measure]:
     """The lines on grouping and data."""
-    many, few = dataset_files(folder), dataset_files(folder, FEW_POSITIONS)
-    default = _peak("the default network and its refiner, gridsize 2", many, "backprojection_unet", 2, threads, '{"epochs": 1}')
+    few = dataset_files(folder, FEW_POSITIONS)
+    default = _peak("the default network and its refiner, gridsize 2", few, "backprojection_unet", 2, threads, '{"epochs": 1}')
     return [_grouping(runs), default, _peak("ptychopinn, gridsize 1", few, "ptychopinn", 1, threads, "None")]
 
 
