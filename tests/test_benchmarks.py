@@ -38,9 +38,12 @@ def _trained(job: JobConfig) -> list[float]:
     lesson = lessons(seeded_model(job), tiny_scan(), job)[0]
     optimizer, batches = lesson_optimizer(lesson, job.training), lesson.batches(0)
     total = job.training.epochs * len(batches)
-    seeds = [counter_seed(job.training_seed, STEP_PURPOSE, 0, step) for step in range(STEPS)]
-    places = [Place(step, total, step) for step in range(STEPS)]
-    return [learn(lesson, optimizer, rows, *rest, job) for rows, *rest in zip(batches, seeds, places, strict=False)]
+
+    def trained(step: int) -> float:
+        seed = counter_seed(job.training_seed, STEP_PURPOSE, 0, step)
+        return learn(lesson, optimizer, batches[step], seed, Place(step, total, step), job)
+
+    return [trained(step) for step in range(min(STEPS, len(batches)))]
 
 
 @pytest.mark.parametrize("gridsize", [1, 2])
