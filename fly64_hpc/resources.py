@@ -4,7 +4,9 @@ import math
 import re
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
+
+from ptycho_torch.config import Strict
 
 _CLOCK = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d{1,2}))?(?::(?P<third>\d{1,2}))?")
 _UNITS = re.compile(r"(\d+(?:\.\d+)?)\s*(m|min|h|d)")
@@ -71,10 +73,8 @@ Memory = Annotated[str, BeforeValidator(_as_memory), Field(pattern=r"^\d+[KMGT]?
 Line = Annotated[str, BeforeValidator(_as_text), BeforeValidator(_one_line)]
 
 
-class RetryLimits(BaseModel):
+class RetryLimits(Strict):
     """How far the collector job and `retry` may go on their own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     budget: Annotated[int, Field(ge=0, le=100)] = 3
     """Times that one job may be submitted again after a submit by hand."""
@@ -84,10 +84,8 @@ class RetryLimits(BaseModel):
     """But never for more than this; null asks for no more memory at all."""
 
 
-class Resources(BaseModel):
+class Resources(Strict):
     """A request to the batch system, in Slurm's words."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     partition: Name | None = None
     """Where jobs go; null leaves it to the site."""
@@ -117,7 +115,7 @@ class Resources(BaseModel):
     """Seconds of warning before the time limit. Slurm may give up to 60 more."""
     setup: tuple[Line, ...] = ()
     """Shell lines that prepare the node, such as `module load python`; the job ends if one fails."""
-    env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Line] = {}
+    env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Line] = Field(default_factory=dict)
     """Environment variables of the job."""
     cpu_partition: Name | None = None
     """Where the jobs that need no GPU go, which make the datasets and collect; null sends them to `partition`."""
