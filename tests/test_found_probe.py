@@ -9,16 +9,20 @@ import numpy.typing as npt
 import pytest
 import torch
 from command import Workplace
+from known_star import FILES, SHARED, correlation_with_the_known_star
 from tiny_jobs import tiny_object, tiny_scan
 from turned_scan import N, TurnedScan, make_turned_scan
 
 from fly64_hpc.ingest import main
 from ptycho_torch import found_probe
+from ptycho_torch.data_consistency import reconstruct_by_gradient
+from ptycho_torch.dataset import scan_tensors
 from ptycho_torch.errors import DataContractError
 from ptycho_torch.found_probe import METADATA_KEY, find_probe
 from ptycho_torch.held_out import part_scan
 from ptycho_torch.joint_descent import joint_steps, probe_deviance, refine_probe, with_probe
 from ptycho_torch.measured_scan import IngestOptions, IngestReport, ingest
+from ptycho_torch.network_object import bounding_shape
 from ptycho_torch.npz_contract import PtychoDataset, read_dataset
 from ptycho_torch.probe_gauge import settled
 
@@ -164,3 +168,21 @@ def test_an_empty_field_of_view_tells_nothing_of_a_probe(tmp_path: Path, monkeyp
         DataContractError, match=r"of 6 probes made of the mean pattern none explains held-out photons of 48 patt"
     ):
         find_probe(empty, Path("scan.npz"), from_mean_pattern=True)
+
+
+@pytest.mark.real
+def test_of_the_measured_star_patterns_and_positions_are_enough(tmp_path: Path) -> None:
+    """The probe in its file is a first guess: with one made of the patterns held-out photons are explained better, by a star."""
+    source = SHARED / "data" / FILES[0]
+    if not source.exists():
+        pytest.skip(f"{source} is not there; it is no part of the repository")
+    objects = {}
+    for probe in (None, "mean-pattern"):
+        ingest(source, tmp_path / "out.npz", options=IngestOptions(patch_size_px=64, probe=probe))
+        scan = scan_tensors(read_dataset(tmp_path / "out.npz"), 1.0, torch.device("cpu"))
+        objects[probe] = reconstruct_by_gradient(part_scan(scan, 0.75, 1), bounding_shape(scan), 30)
+    made = objects["mean-pattern"]
+    assert min(made.deviances) < 0.5 * min(objects[None].deviances)
+    low, high = scan.positions_yx.min(axis=0).astype(int), scan.positions_yx.max(axis=0).astype(int)
+    inner = made.object_hw.numpy()[low[0] : high[0], low[1] : high[1]]
+    assert correlation_with_the_known_star(inner) > 0.8

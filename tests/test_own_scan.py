@@ -4,18 +4,15 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 from command import REPOSITORY
 from guides import follow, typed, write_files
+from known_star import FILES, SHARED, correlation_with_the_known_star
 from matplotlib.image import imread
 
-from ptycho_torch.npz_archive import AnyArray, read_arrays
+from ptycho_torch.npz_archive import read_arrays
 
 PAGE = REPOSITORY / "docs" / "your-own-scan.md"
-SHARED = REPOSITORY.parent / "shared"
-FILES = ("siemens-star-small.npz.bz2", "siemens_epie_reconstruction.npz")
 CLIENTS = REPOSITORY / "build" / "clients"
 SECTIONS = ("Bring it in, and look at it", "Train", "Reconstruct the whole scan", "Take it where you work")
 LEAST_CORRELATION = 0.8
@@ -57,23 +54,7 @@ def test_what_was_reconstructed_is_the_star(clone: Path) -> None:
     """Its phase is that of the ePIE reconstruction of the same patterns, at half as many pixels, wherever its middle lies."""
     made = read_arrays(clone / "outputs" / "star_object.npz", ("refined", "box"))
     top, bottom, left, right = made["box"]
-    phase = about_zero(made["refined"][top:bottom, left:right])
-    known = np.load(SHARED / "data" / FILES[1])["obj"]
-    half = known[: len(known) // 2 * 2, : known.shape[1] // 2 * 2].reshape(len(known) // 2, 2, -1, 2).mean(axis=(1, 3))
-    assert largest_correlation(phase, about_zero(half)) > LEAST_CORRELATION
-
-
-def about_zero(image: AnyArray) -> npt.NDArray[np.float64]:
-    """The phase without its global one, so that it does not wrap."""
-    return np.asarray(np.angle(image * np.exp(-1j * np.angle(image.mean()))))
-
-
-def largest_correlation(image: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
-    """Over all shifts, of two images without their means."""
-    shape = tuple(int(a + b) for a, b in zip(image.shape, other.shape, strict=True))
-    a, b = (np.fft.fft2(one - one.mean(), shape) for one in (image, other))
-    norms = np.sqrt(image.size * image.var() * other.size * other.var())
-    return float(np.fft.ifft2(a * b.conj()).real.max() / norms)
+    assert correlation_with_the_known_star(made["refined"][top:bottom, left:right]) > LEAST_CORRELATION
 
 
 def test_the_export_opens_in_ptychodus_and_silx_as_the_page_says(clone: Path) -> None:
