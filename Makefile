@@ -9,7 +9,7 @@ PTYCHI := ptychi==2.2.0
 CLIENTS := build/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help install iterative demo test lint test-long test-guides test-real test-clients test-browser test-slurm test-all bench bench-full bench-slurm performance-tables cluster-up cluster-down picture thinned-picture report-picture status-picture comparison-tables recipe-studies recipe-tables fault-table wrong-scans own-scan-pictures schema clean
+.PHONY: help install iterative demo test lint test-long test-guides test-real test-clients test-browser test-slurm test-all bench bench-full bench-quality bench-slurm performance-tables cluster-up cluster-down picture thinned-picture report-picture status-picture comparison-tables recipe-studies recipe-tables fault-table wrong-scans own-scan-pictures schema clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -69,6 +69,9 @@ bench: $(INSTALLED)  ## how fast it is beside what this machine can do, two cell
 
 bench-full: $(INSTALLED)  ## the same with every cell of the matrix
 	$(BIN)/python benchmarks/bench.py --full
+
+bench-quality: $(ITERATIVE)  ## seconds to a phase error of 0.10 rad, networks beside iterative solvers (half an hour on two quiet cores)
+	$(BIN)/python benchmarks/time_to_quality.py
 
 performance-tables: $(INSTALLED)  ## write the tables of docs/performance.md from what `make bench` or `bench-full` last measured
 	$(BIN)/python docs/performance_tables.py build/bench/bench.json docs/performance.md

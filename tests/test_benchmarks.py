@@ -145,3 +145,15 @@ def test_the_page_names_its_machine_and_has_every_table() -> None:
     for name in ("machine", "training", "epoch", "inference", "data", "start"):
         table = text.partition(f"<!-- table of {name}: ")[2].partition("<!-- end of the table -->")[0]
         assert table.count("\n| ") >= 3, name
+
+
+@pytest.mark.parametrize("enough", [1, 2, 3, 5, 8, 13])
+def test_the_fewest_passes_are_found_whose_error_is_small_enough(enough: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    quality = _module("time_to_quality")
+
+    def process(told: dict[str, Any]) -> list[Any]:
+        error = 0.09 if told["passes"] >= enough else 0.2
+        return [quality.Reached(seconds=float(told["passes"]), phase_mae_rad=error, passes=told["passes"])]
+
+    monkeypatch.setattr(quality, "_process", process)
+    assert quality._fewest_passes({})[-1].passes == enough
