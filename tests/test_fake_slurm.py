@@ -23,7 +23,7 @@ BY = f"CANCELLED by {os.getuid()}"
 
 @pytest.fixture
 def slurm(tmp_path: Path) -> Iterator[FakeSlurm]:
-    slurm = FakeSlurm(tmp_path / "slurm", kill_wait_s=0.5, requeue_delay_s=0.5, node_timeout_s=0.5, minute_s=1)
+    slurm = FakeSlurm(tmp_path / "slurm", kill_wait_s=0.5, requeue_delay_s=3, node_timeout_s=0.5, minute_s=1)
     slurm.up()
     yield slurm
     slurm.down()
