@@ -143,6 +143,7 @@ class BareLoop:
 
     def __init__(self, architecture: str, network: nn.Module, *, weight_decay: float, clip_norm: float) -> None:
         self.network = network
+        self.called = network
         self.patches: Callable[[nn.Module, BareBatch], Tensor] = (
             auto_encoder_patches if architecture == "ptychopinn" else unet_patches
         )
@@ -153,9 +154,13 @@ class BareLoop:
         """One step; its loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = batch.rate
-        loss = poisson_loss(self.patches(self.network, batch), batch)
+        return self.descend(batch).item()
+
+    def descend(self, batch: BareBatch) -> Tensor:
+        """The step itself, at the optimizer's rate; its loss."""
+        loss = poisson_loss(self.patches(self.called, batch), batch)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
         self.optimizer.step()
-        return loss.item()
+        return loss.detach()

@@ -1,7 +1,7 @@
 """The limit on a GPU: the bare loop with its network compiled, and a whole step recorded as a CUDA graph."""
 
 import torch
-from bare_loop import BareBatch, BareLoop, poisson_loss
+from bare_loop import BETAS, BareBatch, BareLoop
 from torch import Tensor, nn
 
 WARM_UP_STEPS = 3
@@ -13,11 +13,9 @@ class GraphLoop(BareLoop):
 
     def __init__(self, architecture: str, network: nn.Module, *, weight_decay: float, clip_norm: float) -> None:
         super().__init__(architecture, network, weight_decay=weight_decay, clip_norm=clip_norm)
-        self.compiled = torch.compile(network)
+        self.called = torch.compile(network)
         rate = torch.zeros((), device=next(network.parameters()).device)
-        self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=weight_decay, capturable=True
-        )
+        self.optimizer = torch.optim.AdamW(network.parameters(), lr=rate, betas=BETAS, weight_decay=weight_decay, capturable=True)
         self.rate = rate
         self.recorded: dict[tuple[object, ...], tuple[torch.cuda.CUDAGraph, BareBatch, Tensor]] = {}
 
@@ -41,20 +39,12 @@ class GraphLoop(BareLoop):
         beside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(beside):
             for _ in range(WARM_UP_STEPS):
-                self._descend(read)
+                self.descend(read)
         torch.cuda.current_stream().wait_stream(beside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            loss = self._descend(read)
+            loss = self.descend(read)
         with torch.no_grad():
             for weight, earlier in zip(self.network.parameters(), before, strict=True):
                 weight.copy_(earlier)
         return graph, read, loss
-
-    def _descend(self, batch: BareBatch) -> Tensor:
-        loss = poisson_loss(self.patches(self.compiled, batch), batch)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
-        self.optimizer.step()
-        return loss.detach()

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ptycho_torch.precision import precision_on
+
 GEMM_SIDE = 2048
 
 
@@ -31,10 +33,7 @@ def this_machine(threads: int) -> dict[str, Any]:
 
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the hardware multiplies bfloat16; a CPU that does not emulates it, many times slower."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability() >= (8, 0)
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return any(capabilities.get(unit, False) for unit in ("amx_bf16", "avx512_bf16"))
+    return precision_on(device, "auto") == "bfloat16"
 
 
 def gemm_gflops(dtype: torch.dtype, device: torch.device, repeats: int = 1) -> float:
