@@ -57,7 +57,7 @@ def have_data(paths: StudyPaths, study: ResolvedStudy, job: TrainingJob, *, from
     if spec.train_data.external and not from_outside:
         return False
     variant = study.of(job)
-    recipe_sha256 = variant.design.view_recipe(job.dose_photons, job.view, variant.base_sha256).sha256()
+    recipe_sha256 = variant.view_recipe(job.dose_photons, job.view).sha256()
     if spec.train_data.external:
         recipe_sha256 = spec.config.data_recipe_sha256
     files = ((paths.absolute(data.path), data.sha256) for data in (spec.train_data, spec.test_data))

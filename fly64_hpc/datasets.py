@@ -123,7 +123,7 @@ def _prepare_dataset(paths: StudyPaths, study: ResolvedStudy, job: TrainingJob, 
     from ptycho_torch import pipeline  # making data needs torch; --help and --print-only do not
 
     variant, folder = study.of(job), paths.phase_c(job.dose_photons, job.dataset)
-    recipe = variant.design.dataset_recipe(job.dose_photons, variant.base_sha256)
+    recipe = variant.dataset_recipe(job.dose_photons)
     try:
         record = pipeline.prepare_dataset(recipe, folder)
     except OSError as error:
@@ -140,7 +140,7 @@ def _prepare_view(paths: StudyPaths, study: ResolvedStudy, job: TrainingJob, pre
 
     variant = study.of(job)
     config = variant.design.design.views[job.view]
-    recipe = variant.design.view_recipe(job.dose_photons, job.view, variant.base_sha256)
+    recipe = variant.view_recipe(job.dose_photons, job.view)
     source = folder = paths.phase_c(job.dose_photons, job.dataset)
     if not reads_phase_c(config):
         place = phase_d_folder(job.dose_photons, job.view, job.data_sweep)

@@ -26,7 +26,6 @@ class StoredStudy(Expanded):
     design: StudyDesign
     base_sha256: str | None
     sha256: str
-    identity: dict[str, Any]
     plain_seed: int | None = None
     """Of several training seeds the one with which the study began, alone; see `study_growth`."""
     swept_base_sha256: Mapping[str, str] = field(default_factory=dict)
@@ -46,9 +45,8 @@ def read_study(paths: StudyPaths) -> StoredStudy:
     try:
         design = stored_design(stored["resolved"])
         swept = stored.get("swept_base_sha256", {})  # of a sweep alone
-        identity = design.identity(stored["base_sha256"], swept)
         plain_seed = stored.get("plain_seed", only_seed(design))  # the key is younger than the file
-        return StoredStudy(design, stored["base_sha256"], stored["study_sha256"], identity, plain_seed, swept)
+        return StoredStudy(design, stored["base_sha256"], stored["study_sha256"], plain_seed, swept)
     except (ValidationError, KeyError, TypeError) as error:
         raise StudyDirectoryError(
             f"{paths.study} holds no study that this version can read: {_trouble(error)}.",
@@ -116,7 +114,7 @@ def refuse_other_version(paths: StudyPaths, loaded: LoadedStudy) -> None:
     """
     changes: list[str] = []
     if paths.study.exists():
-        changes = changed_keys(read_study(paths).identity, loaded.own_identity())
+        changes = changed_keys(read_study(paths).own_identity(), loaded.own_identity())
     if not changes and paths.other_phase.study.exists():
         changes = changed_keys(read_study(paths.other_phase).scan_identity(), loaded.scan_identity())
     if changes:

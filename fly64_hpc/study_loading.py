@@ -5,6 +5,7 @@ Precedence: flag, then study file, then site profile, then default.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,7 @@ def _resolved(design: StudyDesign, origins: dict[KeyPath, str], path: Path, loca
     if design.sweep is not None:
         flags = {".".join(map(str, key)): flag for key, flag in origins.items() if flag.startswith("--")}
         folder = Path.cwd() if any(key.startswith("sweep") for key in flags) else path.parent
-        sweep = checked_sweep(
-            design, locate, lambda file: str((folder / file).resolve()) if isinstance(file, str) else file, flags
-        )
+        sweep = checked_sweep(design, locate, partial(_absolute, folder), flags)
         design = design.model_copy(update={"sweep": sweep})
         refuse_impossible_cells(design, locate)
     if not with_base:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from fly64_hpc.errors import StudyError
 from fly64_hpc.study import StudyDesign
 from fly64_hpc.sweep import Labels, SweepAxis, folders
+from ptycho_torch.config import DatasetRecipe, ViewRecipe
 
 SECTIONS = ("base", "scan", "design", "training")
 """What a sweep may set keys of."""
@@ -35,6 +36,14 @@ class Variant:
     design: StudyDesign
     base_sha256: str | None
     """The digest of the file that its base names."""
+
+    def dataset_recipe(self, dose_photons: float) -> DatasetRecipe:
+        """What Phase C makes at one dose."""
+        return self.design.dataset_recipe(dose_photons, self.base_sha256)
+
+    def view_recipe(self, dose_photons: float, view: str) -> ViewRecipe:
+        """What Phase D makes of one dose's dataset for one view."""
+        return self.design.view_recipe(dose_photons, view, self.base_sha256)
 
 
 class Variants:

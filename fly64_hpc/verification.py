@@ -86,8 +86,8 @@ def _dataset_findings(paths: StudyPaths, study: StoredStudy) -> Iterator[Finding
         variant, dose = study.of(job), job.dose_photons
         folder = paths.phase_c(dose, job.dataset)
         view_folder = paths.phase_d(dose, job.view, job.data_sweep)
-        records[folder / "record.json"] = variant.design.dataset_recipe(dose, variant.base_sha256).sha256(), folder
-        recipe = variant.design.view_recipe(dose, job.view, variant.base_sha256)
+        records[folder / "record.json"] = variant.dataset_recipe(dose).sha256(), folder
+        recipe = variant.view_recipe(dose, job.view)
         records[view_folder / "metrics_bundle.json"] = recipe.sha256(), folder
     for record, (sha256, folder) in records.items():
         yield from _record_findings(paths, record, sha256, folder)
@@ -134,7 +134,7 @@ class _JobFindings:
         yield from _same(name, "config_sha256", spec.config.config_sha256(), spec.config_sha256, "its own config", SUBMIT_AGAIN)
         data, variant = spec.config.data_recipe_sha256, self._study.of(self._job)
         if not spec.train_data.external:
-            data = variant.design.view_recipe(self._job.dose_photons, self._job.view, variant.base_sha256).sha256()
+            data = variant.view_recipe(self._job.dose_photons, self._job.view).sha256()
         expected = job_config(variant.design, self._job, data).config_sha256()
         study = self._paths.inside(self._paths.study)
         yield from _same(name, "config_sha256", expected, spec.config.config_sha256(), study, SUBMIT_AGAIN)
