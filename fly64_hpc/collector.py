@@ -4,34 +4,32 @@ Everything is read from the study directory and the executors each time, so it m
 any shell; the two files are replaced as a whole.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fly64_hpc import checkpoint_index, executor_facts, file_digests
+from fly64_hpc import checkpoint_index, executor_facts
 from fly64_hpc.cancellations import Cancelled, cancelled_by_job, read_cancellations
 from fly64_hpc.errors import EXIT_JOB_FAILED, EXIT_OK, StudyDirectoryError
 from fly64_hpc.executor_facts import ExecutorFacts, log_evidence
 from fly64_hpc.file_lock import locked
 from fly64_hpc.job_matrix import TrainingJob
+from fly64_hpc.job_on_disk import JobOnDisk, read_job
 from fly64_hpc.job_paths import JobPaths, StudyPaths
 from fly64_hpc.job_record import (
     AttemptRecord,
-    DamagedRecord,
     JobSpec,
     bundle_digest,
-    bundle_of,
-    proven_success,
-    read_attempt,
     read_json,
-    read_record,
     read_skipped_views,
     skipped_condition,
 )
 from fly64_hpc.job_state import JobState, QueueFacts
 from fly64_hpc.manifest import job_entry, manifest
-from fly64_hpc.outcome import Outcome, Witnesses, is_earlier, judge
+from fly64_hpc.outcome import Outcome, Witnesses, is_earlier, judge, success
+from fly64_hpc.settled_jobs import SettledJobs
 from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.slurm.task_logs import NO_EVIDENCE
 from fly64_hpc.study_directory import StoredStudy, read_study
@@ -43,12 +41,8 @@ from ptycho_torch.config import write_json
 class JobView:
     """One job with all that is known of it."""
 
-    job: TrainingJob
-    paths: JobPaths
-    spec: JobSpec | None
-    record: AttemptRecord | None
-    """The newest attempt's record, where it is readable."""
-    attempts: int
+    files: JobOnDisk
+    """What its files say."""
     submission: Submission | None
     """The newest submission that asked for it."""
     outcome: Outcome
@@ -61,6 +55,32 @@ class JobView:
     """Who cancelled it, or that it be tried again, in its newest submission, and when; nothing where nobody did."""
     queue: QueueFacts | None = None
     """What Slurm's queue says of it, where it waits or runs there."""
+
+    @property
+    def job(self) -> TrainingJob:
+        """Its cell of the matrix."""
+        return self.files.job
+
+    @property
+    def paths(self) -> JobPaths:
+        """Where its files lie."""
+        return self.files.paths
+
+    @property
+    def spec(self) -> JobSpec | None:
+        """What it is, where its job.json is readable."""
+        return self.files.spec
+
+    @property
+    def record(self) -> AttemptRecord | None:
+        """The newest attempt's record, where it is readable."""
+        record = self.files.record
+        return record if isinstance(record, AttemptRecord) else None
+
+    @property
+    def attempts(self) -> int:
+        """Attempts begun."""
+        return self.files.attempts
 
     @property
     def is_with_slurm(self) -> bool:
@@ -105,8 +125,13 @@ class StudyView:
         return bool(self.open_parts) or any(view.outcome.is_live for view in self.jobs)
 
 
-def look(paths: StudyPaths, calls: SlurmCalls | None = None) -> StudyView:
+def look(paths: StudyPaths, calls: SlurmCalls | None = None, settled: SettledJobs | None = None) -> StudyView:
     """Gather and judge; writes nothing. Slurm is asked once, and not at all about what has proven its success.
+
+    Parameters
+    ----------
+    settled
+        Jobs at rest, of which it is known what their files say; none where every file is to be read.
 
     Raises
     ------
@@ -115,26 +140,35 @@ def look(paths: StudyPaths, calls: SlurmCalls | None = None) -> StudyView:
     """
     study = read_study(paths)
     submissions = tuple(read_submissions(paths))
-    kept = [_read_job(paths, job) for job in study.jobs]
-    settled = frozenset(job.job.job_id for job in kept if job.has_succeeded)
-    facts = executor_facts.gather(paths, submissions, settled, calls)
+    files = [read_job(job, paths.job(job), settled or SettledJobs()) for job in study.jobs]
+    proven = frozenset(one.job.job_id for one in files if one.success is not None)
+    facts = executor_facts.gather(paths, submissions, proven, calls)
     skipped = read_skipped_views(paths.skip_summary)
     cancelled = cancelled_by_job(read_cancellations(paths))
-    jobs = tuple(_look_at_job(job, facts, skipped, cancelled) for job in kept)
+    jobs = tuple(_look_at_job(one, facts, skipped, cancelled) for one in files)
     unheard = frozenset(job.job.job_id for job in jobs if job.job.job_id in facts.unheard and job.outcome.is_live)
     return StudyView(paths, study, jobs, submissions, skipped, tuple(facts.problems), unheard, facts.open_parts)
 
 
-def collect(paths: StudyPaths, calls: SlurmCalls | None = None) -> StudyView:
-    """Look, and write manifest and checkpoint index."""
+def look_again(paths: StudyPaths, calls: SlurmCalls | None, settled: SettledJobs) -> StudyView:
+    """Look, and note which jobs have come to rest: the next look need not read them."""
+    looked_ns = time.time_ns()
+    view = look(paths, calls, settled)
+    for job in view.jobs:
+        settled.note(job.job.job_id, job.files, looked_ns)
+    return view
+
+
+def collect(paths: StudyPaths, calls: SlurmCalls | None = None, settled: SettledJobs | None = None) -> StudyView:
+    """Look, and write manifest and checkpoint index; see `look`."""
+    settled = settled or SettledJobs()
     with _one_collector(paths):
-        view = look(paths, calls)
+        view = look_again(paths, calls, settled)
         entries = [_entry(paths, job) for job in view.jobs]
         write_json(
             paths.manifest, manifest(paths, view.study, entries, view.skipped_views, view.submissions, _created_utc(paths))
         )
-        proven = [bundle_of(job.paths, job.record) for job in view.jobs if job.record and job.outcome.state is JobState.SUCCEEDED]
-        file_digests.remember(paths.verified_bundles, paths.root, proven)
+        settled.write(paths.settled_jobs)
         if not paths.is_phase_f:  # solvers leave no checkpoints
             checkpoint_index.write_index(paths, view.study.design.study, [job.job for job in view.jobs])
     return view
@@ -167,56 +201,18 @@ def _created_utc(paths: StudyPaths) -> str | None:
     return created
 
 
-@dataclass(frozen=True)
-class _KeptJob:
-    """What the study directory alone says of a job."""
-
-    job: TrainingJob
-    paths: JobPaths
-    spec: JobSpec | None
-    damage: str
-    """What is wrong with job.json."""
-    record: AttemptRecord | DamagedRecord | None
-    attempts: int
-    has_succeeded: bool
-
-
-def _read_job(paths: StudyPaths, job: TrainingJob) -> _KeptJob:
-    own = paths.job(job)
-    numbers = own.attempt_numbers()
-    try:
-        spec = read_record(own.spec, JobSpec) if own.spec.exists() else None
-    except StudyDirectoryError as error:
-        return _KeptJob(job, own, None, str(error), None, len(numbers), has_succeeded=False)
-    success = proven_success(own, spec.config_sha256, numbers) if spec else None
-    record = success or (read_attempt(own.result(numbers[-1]), numbers[-1]) if numbers else None)
-    return _KeptJob(job, own, spec, "", record, len(numbers), has_succeeded=success is not None)
-
-
 def _look_at_job(
-    kept: _KeptJob, facts: ExecutorFacts, skipped: list[dict[str, Any]], cancelled: Mapping[tuple[str, int], Cancelled]
+    files: JobOnDisk, facts: ExecutorFacts, skipped: list[dict[str, Any]], cancelled: Mapping[tuple[str, int], Cancelled]
 ) -> JobView:
-    job_id = kept.job.job_id
+    job_id = files.job.job_id
     submission, fact = facts.newest.get(job_id), facts.facts.get(job_id)
     cancel = None if submission is None else cancelled.get((job_id, submission.number))
     by_whom = cancel.by_whom if cancel else ""
-    readable = kept.record if isinstance(kept.record, AttemptRecord) else None
-    if kept.damage:
-        outcome = Outcome(JobState.UNKNOWN, kept.damage)
-    else:
-        outcome = _skip(kept.job, skipped) or judge(
-            _witnesses(kept, submission, facts, "" if cancel and cancel.had_ended else by_whom)
-        )
-    own_node = (readable.scheduler.node or "") if readable and not _is_earlier(readable, submission) else ""
-    node = (fact.node if fact else "") or own_node
+    node = (fact.node if fact else "") or _own_node(files, submission)
     return JobView(
-        job=kept.job,
-        paths=kept.paths,
-        spec=kept.spec,
-        record=readable,
-        attempts=kept.attempts,
+        files=files,
         submission=submission,
-        outcome=outcome,
+        outcome=_skip(files.job, skipped) or _outcome(files, submission, facts, "" if cancel and cancel.had_ended else by_whom),
         node=node,
         held_task=fact.held_task if fact else "",
         cancelled=by_whom,
@@ -224,8 +220,23 @@ def _look_at_job(
     )
 
 
-def _is_earlier(record: AttemptRecord, submission: Submission | None) -> bool:
-    return submission is not None and is_earlier(record, submission.number)
+def _outcome(files: JobOnDisk, submission: Submission | None, facts: ExecutorFacts, cancelled: str) -> Outcome:
+    if files.success is not None:
+        return success(files.success.attempt)
+    if files.damage:
+        return Outcome(JobState.UNKNOWN, files.damage)
+    return judge(_witnesses(files, submission, facts, cancelled))
+
+
+def _own_node(files: JobOnDisk, submission: Submission | None) -> str:
+    """Where the newest attempt says that it ran; empty where it is of an earlier submission."""
+    if files.success is not None:
+        attempt_of, node = files.success.submission, files.success.node
+    elif isinstance(files.record, AttemptRecord):
+        attempt_of, node = files.record.submission, files.record.scheduler.node
+    else:
+        return ""
+    return "" if node is None or (submission is not None and is_earlier(attempt_of, submission.number)) else node
 
 
 def _skip(job: TrainingJob, skipped: list[dict[str, Any]]) -> Outcome | None:
@@ -235,19 +246,20 @@ def _skip(job: TrainingJob, skipped: list[dict[str, Any]]) -> Outcome | None:
     return None
 
 
-def _witnesses(kept: _KeptJob, submission: Submission | None, facts: ExecutorFacts, cancelled: str) -> Witnesses:
-    record = kept.record if isinstance(kept.record, AttemptRecord) and kept.record.state == "succeeded" else None
-    fact = facts.facts.get(kept.job.job_id)
+def _witnesses(files: JobOnDisk, submission: Submission | None, facts: ExecutorFacts, cancelled: str) -> Witnesses:
+    job_id = files.job.job_id
+    record = files.record if isinstance(files.record, AttemptRecord) and files.record.state == "succeeded" else None
+    fact = facts.facts.get(job_id)
     ended_badly = fact is not None and fact.state.is_bad and record is None
     return Witnesses(
-        record=kept.record,
-        attempts=kept.attempts,
-        config_sha256=kept.spec.config_sha256 if kept.spec else None,
-        bundle_sha256=bundle_digest(kept.paths, record) if record else None,
+        record=files.record,
+        attempts=files.attempts,
+        config_sha256=files.spec.config_sha256 if files.attempts and files.spec else None,
+        bundle_sha256=bundle_digest(files.paths, record) if record else None,
         submitted=submission is not None,
         executor=fact,
         newest_submission=submission.number if submission is not None else None,
-        unheard="; ".join(facts.problems) if kept.job.job_id in facts.unheard else "",
-        log=log_evidence(submission, kept.job.job_id) if ended_badly else NO_EVIDENCE,
+        unheard="; ".join(facts.problems) if job_id in facts.unheard else "",
+        log=log_evidence(submission, job_id) if ended_badly else NO_EVIDENCE,
         cancelled=cancelled,
     )

@@ -43,7 +43,7 @@ def newest_submissions(submissions: Sequence[Submission]) -> dict[str, Submissio
 def gather(
     paths: StudyPaths, submissions: Sequence[Submission], settled: frozenset[str] = frozenset(), calls: SlurmCalls | None = None
 ) -> ExecutorFacts:
-    """Ask every executor once; `settled` jobs have proven success and need no asking."""
+    """Ask every executor once; `settled` jobs have proven success, and no more is told of one than that Slurm has it still."""
     newest = newest_submissions(submissions)
     asked = {
         submission.number: submission
@@ -55,9 +55,13 @@ def gather(
     problems: list[str] = list(slurm.report.problems)
     facts: dict[str, ExecutorFact] = {}
     for submission in asked.values():
-        found = slurm.facts(submission) if submission.executor == "slurm" else _here_facts(paths, submission)
-        facts |= {job_id: fact for job_id, fact in found.items() if newest[job_id] is submission}
-    mute = {job_id for submission in on_slurm for job_id in submission.jobs if newest[job_id] is submission} - facts.keys()
+        own = [job_id for job_id in submission.jobs if newest[job_id] is submission]
+        if submission.executor == "slurm":
+            facts |= slurm.facts(submission, [one for one in own if one not in settled or slurm.is_queued(submission, one)])
+        else:
+            facts |= _here_facts(paths, submission, [one for one in own if one not in settled])
+    named = {job_id for submission in on_slurm for job_id in submission.jobs if newest[job_id] is submission}
+    mute = named - settled - facts.keys()
     unheard = frozenset() if slurm.report.squeue_answered else frozenset(mute)
     return ExecutorFacts(newest, facts, unheard, tuple(slurm.open_parts()), problems)
 
@@ -93,8 +97,13 @@ class _Slurm:
     def submitter_is_here(self) -> bool:
         return somebody_submits(self.paths)
 
-    def facts(self, submission: Submission) -> dict[str, ExecutorFact]:
-        found = {job_id: self._job_fact(submission, job_id) for job_id in submission.jobs}
+    def is_queued(self, submission: Submission, job_id: str) -> bool:
+        """Whether squeue names a job, which it may even where the job has succeeded: Slurm may hold its next start."""
+        task = submission.task(job_id)
+        return task is not None and self.report.seen(task[0].tag, task[1]).queue is not None
+
+    def facts(self, submission: Submission, jobs: Sequence[str]) -> dict[str, ExecutorFact]:
+        found = {job_id: self._job_fact(submission, job_id) for job_id in jobs}
         return {job_id: fact for job_id, fact in found.items() if fact is not None}
 
     def open_parts(self) -> list[str]:
@@ -161,12 +170,12 @@ class _Slurm:
         return seconds_between(submission.created_utc, self.now_utc)
 
 
-def _here_facts(paths: StudyPaths, submission: Submission) -> dict[str, ExecutorFact]:
+def _here_facts(paths: StudyPaths, submission: Submission, jobs: Sequence[str]) -> dict[str, ExecutorFact]:
     """Facts of jobs that this machine runs, or that were never handed over."""
     supervisor = read_supervisor(paths, submission.number)
     if supervisor is not None:
-        return {job_id: _supervisor_fact(submission, supervisor, job_id) for job_id in submission.jobs}
-    return dict.fromkeys(submission.jobs, _submitter_fact(submission))
+        return {job_id: _supervisor_fact(submission, supervisor, job_id) for job_id in jobs}
+    return dict.fromkeys(jobs, _submitter_fact(submission))
 
 
 def _submitter_fact(submission: Submission) -> ExecutorFact:

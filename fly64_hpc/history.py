@@ -1,9 +1,24 @@
 """history.jsonl as others read it: while it is being written, too."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fly64_hpc.job_paths import JobPaths
+
+LATER_LESSONS = ("refiner",)
+"""What learns after the network."""
+
+
+@dataclass(frozen=True)
+class HistoryEnd:
+    """How far a training has come."""
+
+    last: Mapping[str, Any] | None = None
+    """The last whole line of its history; None where there is none."""
+    later_s: float | None = None
+    """Seconds of the steps of its later lessons; None where it has not been through any."""
 
 
 def epochs_so_far(paths: JobPaths) -> list[dict[str, Any]]:
@@ -17,6 +32,13 @@ def epochs_so_far(paths: JobPaths) -> list[dict[str, Any]]:
     except ValueError:
         rows = [_parsed(line) for line in lines]
     return [row for row in rows if isinstance(row, dict)]
+
+
+def history_end(paths: JobPaths) -> HistoryEnd:
+    """What the whole lines of a job's history come to."""
+    rows = epochs_so_far(paths)
+    later = [float(row["seconds"]) for row in rows if row.get("lesson") in LATER_LESSONS and "seconds" in row]
+    return HistoryEnd(rows[-1] if rows else None, sum(later) if later else None)
 
 
 def last_epoch(paths: JobPaths) -> dict[str, Any] | None:

@@ -206,9 +206,9 @@ class StudyPaths:
         return self.root / ".collect.lock"
 
     @property
-    def verified_bundles(self) -> Path:
-        """The sha256 of each bundle as the collector found it, for `status`."""
-        return self.root / "verified_bundles.json"
+    def settled_jobs(self) -> Path:
+        """What the collector found of jobs at rest, for `status`."""
+        return self.root / "settled_jobs.json"
 
     @property
     def checkpoint_index(self) -> Path:

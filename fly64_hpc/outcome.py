@@ -98,6 +98,11 @@ class Outcome:
         return not self.is_live and self.state is not JobState.SUCCEEDED
 
 
+def success(attempt: int) -> Outcome:
+    """Of a job whose attempt recorded its success and whose bundle has the recorded sha256: no other witness outbids the two."""
+    return Outcome(JobState.SUCCEEDED, f"attempt {attempt} finished, bundle sha256 matches")
+
+
 def judge(witnesses: Witnesses) -> Outcome:
     """The state that the witnesses prove."""
     outcome = _judge(witnesses)
@@ -118,7 +123,7 @@ def _judge(witnesses: Witnesses) -> Outcome:
     record, executor = _of_this_config(witnesses), witnesses.executor
     succeeded = record if isinstance(record, AttemptRecord) and record.state == "succeeded" else None
     if succeeded is not None and (succeeded.result or {}).get("bundle_sha256") == witnesses.bundle_sha256:
-        return Outcome(JobState.SUCCEEDED, f"attempt {succeeded.attempt} finished, bundle sha256 matches")
+        return success(succeeded.attempt)
     if executor is not None and executor.state.is_open and executor.is_live:
         return _at_work(record, executor)
     if witnesses.unheard and (
@@ -148,15 +153,15 @@ def _is_history(record: AttemptRecord | DamagedRecord | None, witnesses: Witness
     nothing_since = executor is not None and executor.state is JobState.PENDING and not executor.is_live
     return (
         isinstance(record, AttemptRecord)
-        and is_earlier(record, witnesses.newest_submission)
+        and is_earlier(record.submission, witnesses.newest_submission)
         and not nothing_since
         and not (record.state == "running" and record.process.is_alive())
     )
 
 
-def is_earlier(record: AttemptRecord, newest_submission: int | None) -> bool:
-    """Whether an attempt belongs to an earlier submission; one that was begun by hand belongs to none, 0."""
-    return newest_submission is not None and 0 < record.submission < newest_submission
+def is_earlier(submission: int, newest_submission: int | None) -> bool:
+    """Whether an attempt of a submission belongs to an earlier one; one that was begun by hand belongs to none, 0."""
+    return newest_submission is not None and 0 < submission < newest_submission
 
 
 def _unheard(record: AttemptRecord | DamagedRecord | None, problem: str) -> Outcome:
@@ -256,7 +261,7 @@ def _judge_without_record(witnesses: Witnesses) -> Outcome:
 
 
 def _attempts(witnesses: Witnesses) -> str:
-    if isinstance(witnesses.record, AttemptRecord) and is_earlier(witnesses.record, witnesses.newest_submission):
+    if isinstance(witnesses.record, AttemptRecord) and is_earlier(witnesses.record.submission, witnesses.newest_submission):
         return f"attempt {witnesses.record.attempt} was of an earlier submission"
     return f"attempt {witnesses.attempts} left no record" if witnesses.attempts else "no attempt left a record"
 

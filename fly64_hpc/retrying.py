@@ -70,7 +70,7 @@ def _last_resources(job: JobView) -> Resources:
 def _made_progress(job: JobView) -> bool:
     """Whether the last attempt got further than it began, by its record or, where it was killed, by its checkpoints."""
     record = job.record
-    if record is None or (job.submission is not None and is_earlier(record, job.submission.number)):
+    if record is None or (job.submission is not None and is_earlier(record.submission, job.submission.number)):
         return False
     if record.step is not None and record.first_step is not None:
         return record.step > record.first_step

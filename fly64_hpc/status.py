@@ -2,15 +2,15 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from fly64_hpc import file_digests
-from fly64_hpc.collector import look
+from fly64_hpc.collector import StudyView, look
 from fly64_hpc.command_line import Output, VerbParser, add_directory_flags, add_phase_flag, run_verb, study_paths
 from fly64_hpc.glance import plain, words
 from fly64_hpc.glance.facts import StudyGlance, glance
 from fly64_hpc.glance.machine import machine_view
 from fly64_hpc.job_paths import StudyPaths
+from fly64_hpc.settled_jobs import SettledJobs, read_settled
 from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.watching import PLAIN_PERIOD_S, views
 
@@ -27,11 +27,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--watch", action="store_true", help="show it again and again, until nobody is at work on it or Ctrl-C")
     arguments = parser.parse_args(argv)
     output, calls, paths = Output(arguments.json), SlurmCalls(), study_paths(arguments)
-    file_digests.trust(paths.verified_bundles, paths.root)
+    settled = read_settled(paths.settled_jobs)
     if arguments.watch:
-        seen = _watch(paths, output, calls)
+        seen = _watch(paths, output, calls, settled)
     else:
-        seen = glance(look(paths, calls))
+        seen = glance(look(paths, calls, settled))
         _show(seen, output, calls)
     if output.as_json:
         output.result(machine_view(seen, dict(calls.counts)))
@@ -63,14 +63,15 @@ def _sums(seen: StudyGlance, calls: SlurmCalls) -> list[str]:
     return [text for text in (words.counts(seen), words.costs(seen), _called(calls)) if text]
 
 
-def _watch(paths: StudyPaths, output: Output, calls: SlurmCalls) -> StudyGlance:
+def _watch(paths: StudyPaths, output: Output, calls: SlurmCalls, settled: SettledJobs) -> StudyGlance:
     """Show the study until nobody is at work on it; what it was then is returned."""
+    looks = views(paths, calls, writes=False, poll_s=WATCH_PERIOD_S, settled=settled)
     if _is_terminal(output):
-        return _watch_live(paths, calls)
-    return _watch_plainly(paths, output.say, calls)
+        return _watch_live(looks, calls)
+    return _watch_plainly(looks, output.say, calls)
 
 
-def _watch_live(paths: StudyPaths, calls: SlurmCalls) -> StudyGlance:
+def _watch_live(looks: Iterator[StudyView], calls: SlurmCalls) -> StudyGlance:
     from rich.console import Console
     from rich.live import Live
 
@@ -78,17 +79,17 @@ def _watch_live(paths: StudyPaths, calls: SlurmCalls) -> StudyGlance:
 
     console = Console()
     with Live(console=console, auto_refresh=False) as live:
-        for view in views(paths, calls, writes=False, poll_s=WATCH_PERIOD_S):
+        for view in looks:
             seen = glance(view)
             live.update(picture(seen, view.problems, _called(calls), console), refresh=True)
     return seen
 
 
-def _watch_plainly(paths: StudyPaths, say: Callable[[str], None], calls: SlurmCalls) -> StudyGlance:
+def _watch_plainly(looks: Iterator[StudyView], say: Callable[[str], None], calls: SlurmCalls) -> StudyGlance:
     """The whole table first and last; between them a line for each job whose state changes, and the counts now and then."""
     known: dict[str, str] = {}
     said_at = 0.0
-    for view in views(paths, calls, writes=False, poll_s=WATCH_PERIOD_S):
+    for view in looks:
         seen = glance(view)
         _say_changes(seen, known, say)
         if time.monotonic() - said_at > PLAIN_PERIOD_S:

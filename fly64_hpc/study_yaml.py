@@ -5,6 +5,7 @@ Differs from PyYAML's own reading where that surprises: `1e3` and `1e-3` are flo
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,13 +71,20 @@ def parse_yaml(text: str, source: str) -> YamlDocument:
     """Parse a YAML text; `source` names it in errors. See `read_yaml`."""
     builder = _Builder(source)
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = _composed(text)
         data = None if root is None else builder.build(root, ())
     except yaml.YAMLError as error:
         raise _syntax_error(error, source) from None
     except RecursionError:
         raise StudyError(f"{source}:1: sections are nested too deeply.", hint="A study has five levels.") from None
     return YamlDocument(source, data, builder.lines)
+
+
+def _composed(text: str) -> yaml.Node | None:
+    """The nodes of a text, by libyaml where PyYAML was built with it, and what is wrong with it in PyYAML's own words."""
+    with suppress(yaml.YAMLError):
+        return yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return yaml.compose(text, Loader=yaml.SafeLoader)
 
 
 def _syntax_error(error: yaml.YAMLError, source: str) -> StudyError:
@@ -117,7 +125,7 @@ class _Builder:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
-        is_plain = isinstance(node, yaml.ScalarNode) and node.style is None
+        is_plain = isinstance(node, yaml.ScalarNode) and not node.style
         return plain_value(node.value) if is_plain else node.value
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:

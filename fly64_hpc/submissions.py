@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -77,10 +78,12 @@ class Submission(Record):
 
     def task(self, job_id: str) -> tuple[Part, int] | None:
         """The part that holds a job, and its index there."""
-        for part in self.parts:
-            if part.state != "refused" and job_id in part.jobs:
-                return part, part.jobs.index(job_id)
-        return None
+        return self._tasks.get(job_id)
+
+    @cached_property
+    def _tasks(self) -> dict[str, tuple[Part, int]]:
+        standing = [part for part in self.parts if part.state != "refused"]
+        return {job_id: (part, index) for part in reversed(standing) for index, job_id in enumerate(part.jobs)}
 
     def standing(self, indices: Sequence[int]) -> list[Part]:
         """The parts that stand for those asked for: themselves, or what they were split into."""

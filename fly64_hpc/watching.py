@@ -5,16 +5,21 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fly64_hpc.collector import JobView, StudyView, collect, epochs_of, look
+from fly64_hpc.collector import JobView, StudyView, collect, epochs_of, look_again
 from fly64_hpc.command_line import Output
 from fly64_hpc.history import last_epoch
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_state import JobState
+from fly64_hpc.settled_jobs import SettledJobs
 from fly64_hpc.slurm.calls import SlurmCalls
 
+MOST_RUNNING = 12
+"""Of jobs, in the line of progress."""
 POLL_S = 0.5
 PLAIN_PERIOD_S = 10.0
 COLLECT_PERIOD_S = 15.0
+MOST_COLLECTING = 10.0
+"""A study so large that it takes long to collect is collected so many times as seldom."""
 FIRST_SLURM_POLL_S, LONGEST_SLURM_POLL_S = 5.0, 60.0
 """Between calls of Slurm: often enough to see a job end, seldom enough for the scheduler, and below half of any MinJobAge."""
 LONGEST_SILENCE_S = 300.0
@@ -58,21 +63,35 @@ def say_study(view: StudyView, output: Output, calls: SlurmCalls) -> None:
         output.say(calls.summary())
 
 
-def views(paths: StudyPaths, calls: SlurmCalls, *, writes: bool = True, poll_s: float = POLL_S) -> Iterator[StudyView]:
+def views(
+    paths: StudyPaths,
+    calls: SlurmCalls,
+    *,
+    writes: bool = True,
+    poll_s: float = POLL_S,
+    settled: SettledJobs | None = None,
+) -> Iterator[StudyView]:
     """The study again and again, until no job is live; now and then it is collected too, where that is wanted.
 
     Parameters
     ----------
     poll_s
         Between two looks at a study that only this machine runs; Slurm is asked less often.
+    settled
+        Jobs that are known to be at rest; those that come to rest meanwhile join them.
     """
-    collected_at = 0.0
+    settled = settled or SettledJobs()
+    collect_at = 0.0
     states: list[JobState] = []
     pause = Pause()
     while True:
-        is_due = writes and time.monotonic() - collected_at > COLLECT_PERIOD_S
-        view = collect(paths, calls) if is_due else look(paths, calls)
-        collected_at = time.monotonic() if is_due else collected_at
+        looked_at = time.monotonic()
+        if writes and looked_at > collect_at:
+            view = collect(paths, calls, settled)
+            taken_s = time.monotonic() - looked_at
+            collect_at = looked_at + max(COLLECT_PERIOD_S, MOST_COLLECTING * taken_s)
+        else:
+            view = look_again(paths, calls, settled)
         yield view
         if not view.is_live():
             return
@@ -144,8 +163,10 @@ def summary_line(view: StudyView) -> str:
     """The study in one line: how many jobs are where, and how far the running ones are."""
     states = [job.outcome.state for job in view.jobs]
     counts = ", ".join(f"{states.count(state)} {state.value}" for state in JobState if state in states)
-    running = [_epoch_words(view, job) for job in view.jobs if job.outcome.state is JobState.RUNNING]
-    return counts + ("" if not running else ": " + ", ".join(running))
+    running = [job for job in view.jobs if job.outcome.state is JobState.RUNNING]
+    words = [_epoch_words(view, job) for job in running[:MOST_RUNNING]]
+    more = f" and {len(running) - MOST_RUNNING} more" if len(running) > MOST_RUNNING else ""
+    return counts + ("" if not running else ": " + ", ".join(words) + more)
 
 
 def _epoch_words(view: StudyView, job: JobView) -> str:

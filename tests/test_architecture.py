@@ -85,6 +85,8 @@ FLOORS = {
         ["train_task"],
         ["submissions"],
         ["study_growth", "cancellations"],
+        ["job_on_disk"],
+        ["settled_jobs"],
         ["attempts", "study_directory", "stop_signals", "history", "heartbeat"],
         ["job_record"],
         ["provenance"],

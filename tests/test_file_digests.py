@@ -1,6 +1,5 @@
-"""A digest is believed from one process to the next as long as nobody has touched the file, and not a moment longer."""
+"""A digest is believed within a process as long as nobody has touched the file, and not a moment longer."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,27 +11,21 @@ from ptycho_torch.config import sha256_file
 
 
 @pytest.fixture
-def remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """A bundle and what another process wrote down of it."""
-    bundle, file = tmp_path / "model.safetensors", tmp_path / "verified_bundles.json"
-    bundle.write_bytes(b"weights")
-    monkeypatch.setattr(file_digests, "SETTLED_S", -1.0)
-    monkeypatch.setattr(file_digests, "_known", {})
-    file_digests.file_digest(bundle)
-    file_digests.remember(file, tmp_path, [bundle, tmp_path / "another"])
-    file_digests._known.clear()
-    return bundle, file
+def bundle(tmp_path: Path) -> Path:
+    """A bundle whose digest is known."""
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"weights")
+    file_digests.file_digest(file)
+    return file
 
 
 def unreadable(_: Path) -> str:
     raise AssertionError("the file was read")
 
 
-def test_an_untouched_file_is_not_read_again(remembered: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    bundle, file = remembered
+def test_an_untouched_file_is_not_read_again(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = sha256_file(bundle)
     monkeypatch.setattr(file_digests, "sha256_file", unreadable)
-    file_digests.trust(file, bundle.parent)
     assert file_digests.file_digest(bundle) == expected
 
 
@@ -57,26 +50,6 @@ def appended(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("touch", [overwritten, replaced, appended])
-def test_a_file_that_somebody_touched_is_read(remembered: tuple[Path, Path], touch: Callable[[Path], None]) -> None:
-    bundle, file = remembered
+def test_a_file_that_somebody_touched_is_read(bundle: Path, touch: Callable[[Path], None]) -> None:
     touch(bundle)
-    file_digests.trust(file, bundle.parent)
-    assert file_digests.file_digest(bundle) == sha256_file(bundle)
-
-
-def test_a_file_that_was_written_a_moment_ago_is_not_remembered(tmp_path: Path) -> None:
-    bundle, file = tmp_path / "model.safetensors", tmp_path / "verified_bundles.json"
-    bundle.write_bytes(b"weights")
-    file_digests.file_digest(bundle)
-    file_digests.remember(file, tmp_path, [bundle])
-    assert json.loads(file.read_text())["verified"] == {}
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"schema_version": 1, "verified": {"model.safetensors": {"stamp": [1], "sha256": "0"}}}']
-)
-def test_a_damaged_memory_costs_time_only(remembered: tuple[Path, Path], text: str) -> None:
-    bundle, file = remembered
-    file.write_text(text)
-    file_digests.trust(file, bundle.parent)
     assert file_digests.file_digest(bundle) == sha256_file(bundle)

@@ -10,6 +10,7 @@ from tiny_study import TinyStudy, tiny_study
 from fly64_hpc.collector import JobView
 from fly64_hpc.gpu_hours import asked_gpu_h, gpus_of, spent_on
 from fly64_hpc.heartbeat import Heartbeat
+from fly64_hpc.job_on_disk import JobOnDisk
 from fly64_hpc.job_record import AttemptRecord, SchedulerIds
 from fly64_hpc.job_state import JobState
 from fly64_hpc.outcome import Outcome
@@ -46,51 +47,57 @@ def checkpoint(study: TinyStudy, number: int, step: int) -> None:
     file.write_text(json.dumps(dict.fromkeys(keys) | {"step": step}))
 
 
-def view(study: TinyStudy, record: AttemptRecord, attempts: int, outcome: Outcome | None = None) -> JobView:
+def view(study: TinyStudy, outcome: Outcome | None = None) -> JobView:
+    """The job with the attempts that it has."""
     known = outcome or Outcome(JobState.FAILED, "")
-    return JobView(study.jobs[0], study.job(), None, record, attempts, None, known)
+    return JobView(JobOnDisk(study.jobs[0], study.job()), None, known)
 
 
 def test_a_success_has_lost_nothing(study: TinyStudy) -> None:
-    spent = spent_on(view(study, attempt(study, 1, "succeeded"), 1))
+    attempt(study, 1, "succeeded")
+    spent = spent_on(view(study))
     assert (spent.hours, spent.gpu_h, spent.lost_gpu_h) == (1, 2, 0)
 
 
 def test_an_attempt_that_left_no_checkpoint_is_lost(study: TinyStudy) -> None:
-    assert spent_on(view(study, attempt(study, 1, "failed"), 1)).lost_gpu_h == 2
+    attempt(study, 1, "failed")
+    assert spent_on(view(study)).lost_gpu_h == 2
 
 
 def test_what_was_saved_before_an_interruption_is_kept(study: TinyStudy) -> None:
     attempt(study, 1, "interrupted", first_step=0, step=80)
-    spent = spent_on(view(study, attempt(study, 2, "succeeded", first_step=80), 2))
+    attempt(study, 2, "succeeded", first_step=80)
+    spent = spent_on(view(study))
     assert (spent.gpu_h, spent.lost_gpu_h) == (4, 0)
 
 
 def test_the_steps_after_the_one_that_the_next_began_at_are_lost(study: TinyStudy) -> None:
     attempt(study, 1, "running", ended_utc=None)
     beat(study, 1, step=100)
-    spent = spent_on(view(study, attempt(study, 2, "succeeded", first_step=75), 2))
+    attempt(study, 2, "succeeded", first_step=75)
+    spent = spent_on(view(study))
     assert spent.lost_gpu_h == pytest.approx(0.25 * 2)
     assert spent.gpu_h == 4
 
 
 def test_where_nobody_went_on_yet_the_last_checkpoint_counts(study: TinyStudy) -> None:
-    record = attempt(study, 1, "running", ended_utc=None)
+    attempt(study, 1, "running", ended_utc=None)
     beat(study, 1, step=100)
     checkpoint(study, 1, 60)
-    assert spent_on(view(study, record, 1)).lost_gpu_h == pytest.approx(0.4 * 2)
+    assert spent_on(view(study)).lost_gpu_h == pytest.approx(0.4 * 2)
 
 
 def test_an_attempt_at_work_counts_until_its_heartbeat_and_has_lost_nothing(study: TinyStudy) -> None:
-    record = attempt(study, 1, "running", ended_utc=None)
+    attempt(study, 1, "running", ended_utc=None)
     beat(study, 1, step=100, time_utc="2026-11-28T10:30:00.000Z")
-    spent = spent_on(view(study, record, 1, Outcome(JobState.RUNNING, "", is_live=True)))
+    spent = spent_on(view(study, Outcome(JobState.RUNNING, "", is_live=True)))
     assert (spent.gpu_h, spent.lost_gpu_h) == (1, 0)
 
 
 def test_an_attempt_that_began_again_from_the_start_has_cost_the_one_before(study: TinyStudy) -> None:
     attempt(study, 1, "interrupted", first_step=0, step=80)
-    assert spent_on(view(study, attempt(study, 2, "succeeded", first_step=0), 2)).lost_gpu_h == 2
+    attempt(study, 2, "succeeded", first_step=0)
+    assert spent_on(view(study)).lost_gpu_h == 2
 
 
 @pytest.mark.parametrize(

@@ -239,8 +239,11 @@ def test_without_a_truth_photons_say_how_good_it_is(study: TinyStudy) -> None:
 
 
 def test_several_seeds_give_a_mean_and_its_interval(facts: StudyFacts) -> None:
-    first, second = (replace(job, view=replace(job.view, job=replace(facts.jobs[0].view.job, seed=seed)))
-                     for seed, job in enumerate(facts.jobs[:2]))  # fmt: skip
+    seeds = [replace(facts.jobs[0].view.job, seed=seed) for seed in (0, 1)]
+    first, second = (
+        replace(job, view=replace(job.view, files=replace(job.view.files, job=seed)))
+        for seed, job in zip(seeds, facts.jobs[:2], strict=True)
+    )
     text = Tree(page(replace(facts, jobs=(first, second)))).text
     assert "0.0550 ± 0.57" in text
     assert "Of several seeds the first is shown" in text

@@ -1,5 +1,6 @@
 """What `status` knows of each job beside its outcome: progress, silence, forecast and what it cost. Read once, in one pass."""
 
+import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from fly64_hpc.collector import JobView, StudyView, epochs_of
-from fly64_hpc.glance.forecast import Forecast, later_lessons_s, training_left_s
+from fly64_hpc.glance.forecast import Forecast, training_left_s
 from fly64_hpc.gpu_hours import Spent, asked_gpu_h, spent_on
 from fly64_hpc.heartbeat import Heartbeat, is_stuck, read_heartbeat, silence_s
 from fly64_hpc.history import epochs_so_far
@@ -16,7 +17,6 @@ from fly64_hpc.job_state import JobState
 from fly64_hpc.outcome import is_earlier
 from fly64_hpc.sweep import Labels
 
-History = list[dict[str, Any]]
 _CLOCKS_DIFFER_S = 60.0
 """Between Slurm's controller and a node, at most."""
 _HALTED_WORDS = ("SUSPENDED", "STOPPED")
@@ -27,7 +27,8 @@ class JobGlance:
     """One job as `status` shows it."""
 
     view: JobView
-    history: History
+    last: Mapping[str, Any]
+    """Its last epoch as its history has it; empty where there is none."""
     epochs: int | None
     """How many it will have; None where only its solver knows."""
     beat: Heartbeat | None
@@ -57,19 +58,19 @@ class JobGlance:
     @property
     def epoch(self) -> int | None:
         """Epochs completed; None where no attempt has begun."""
-        if self.history:
-            return int(self.history[-1].get("epoch", 0))
+        if self.last:
+            return int(self.last.get("epoch", 0))
         return None if self.view.attempts == 0 else 0
 
     @cached_property
-    def lesson(self) -> History:
-        """The epochs of the newest lesson: the losses of two are not to be compared."""
-        newest = self.history[-1].get("lesson") if self.history else None
-        return [row for row in self.history if row.get("lesson") == newest]
+    def lesson(self) -> list[dict[str, Any]]:
+        """The epochs of the newest lesson: the losses of two are not to be compared. Only read where it is asked for."""
+        rows = epochs_so_far(self.view.paths) if self.last else []
+        return [row for row in rows if row.get("lesson") == self.last.get("lesson")]
 
     def newest(self, name: str) -> float | None:
         """A figure of the last epoch."""
-        value = self.history[-1].get(name) if self.history else None
+        value = self.last.get(name)
         return float(value) if isinstance(value, int | float) else None
 
 
@@ -95,9 +96,8 @@ class StudyGlance:
 def glance(view: StudyView) -> StudyGlance:
     """What is to be shown of a study that was looked at."""
     now = now_utc()
-    histories = {job.job.job_id: epochs_so_far(job.paths) if job.attempts else [] for job in view.jobs}
-    later = _later_lessons(view, histories)
-    jobs = (_job(job, histories[job.job.job_id], epochs_of(view, job), later.get(_kind(job)), now) for job in view.jobs)
+    later = _later_lessons(view)
+    jobs = (_job(job, epochs_of(view, job), later.get(_kind(job)), now) for job in view.jobs)
     return StudyGlance(view, tuple(jobs), now)
 
 
@@ -106,14 +106,16 @@ def _kind(job: JobView) -> tuple[str, int, Labels]:
     return job.job.view, job.job.gridsize, job.job.sweep
 
 
-def _later_lessons(view: StudyView, histories: Mapping[str, History]) -> dict[tuple[str, int, Labels], float | None]:
-    """By kind: how long the later lessons took the jobs that have been through them; nothing is asked where nothing runs."""
-    running = {_kind(job) for job in view.jobs if job.outcome.state is JobState.RUNNING}
-    done = [job for job in view.jobs if job.outcome.state is JobState.SUCCEEDED]
-    return {kind: later_lessons_s(histories[job.job.job_id] for job in done if _kind(job) == kind) for kind in running}
+def _later_lessons(view: StudyView) -> dict[tuple[str, int, Labels], float]:
+    """By kind: how long the later lessons took the jobs that have been through them, the median."""
+    taken: dict[tuple[str, int, Labels], list[float]] = {}
+    for job in view.jobs:
+        if job.outcome.state is JobState.SUCCEEDED and job.files.history.later_s is not None:
+            taken.setdefault(_kind(job), []).append(job.files.history.later_s)
+    return {kind: statistics.median(seconds) for kind, seconds in taken.items()}
 
 
-def _job(job: JobView, history: History, epochs: int | None, later_s: float | None, now: str) -> JobGlance:
+def _job(job: JobView, epochs: int | None, later_s: float | None, now: str) -> JobGlance:
     beat, silence, forecast = None, None, Forecast()
     if job.outcome.state is JobState.RUNNING:
         record = _attempt_at_work(job)
@@ -122,9 +124,9 @@ def _job(job: JobView, history: History, epochs: int | None, later_s: float | No
             beat = read_heartbeat(file)
             silence = silence_s(beat, file, record.started_utc, now)
         forecast = _forecast(job, beat, silence or 0.0, later_s, now)
-    total = history[-1].get("epochs", epochs) if history else epochs
+    last = job.files.history.last or {}
     age = None if job.outcome.state is JobState.SUCCEEDED or not job.attempts else _checkpoint_age_s(job)
-    return JobGlance(job, history, total, beat, silence, forecast, age, spent_on(job))
+    return JobGlance(job, last, last.get("epochs", epochs), beat, silence, forecast, age, spent_on(job))
 
 
 def _attempt_at_work(job: JobView) -> AttemptRecord | None:
@@ -132,7 +134,7 @@ def _attempt_at_work(job: JobView) -> AttemptRecord | None:
     record, queue = job.record, job.queue
     if record is None or record.state != "running":
         return None
-    if job.submission is not None and is_earlier(record, job.submission.number):
+    if job.submission is not None and is_earlier(record.submission, job.submission.number):
         return None
     start_utc = queue.start_utc if queue is not None else None
     if start_utc is not None and seconds_between(record.started_utc, start_utc) > _CLOCKS_DIFFER_S:

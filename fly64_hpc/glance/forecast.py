@@ -1,14 +1,8 @@
 """How long a training still takes, beside what is left of its time limit. Pure."""
 
-import statistics
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from fly64_hpc.heartbeat import Heartbeat
-
-LATER_LESSONS = ("refiner",)
-"""What learns after the network."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +44,3 @@ def training_left_s(beat: Heartbeat, silence_s: float, later_s: float | None) ->
     if end >= beat.total_steps:
         return left_s, True
     return left_s + (later_s or 0.0), later_s is not None
-
-
-def later_lessons_s(histories: Iterable[Iterable[Mapping[str, Any]]]) -> float | None:
-    """How long the steps of the later lessons took, the median of the trainings that have been through them."""
-    sums = [sum(float(row["seconds"]) for row in rows) for history in histories if (rows := _later(history))]
-    return statistics.median(sums) if sums else None
-
-
-def _later(history: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [row for row in history if row.get("lesson") in LATER_LESSONS and "seconds" in row]

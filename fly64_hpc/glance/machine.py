@@ -69,7 +69,7 @@ def _progress(job: JobGlance) -> dict[str, Any]:
     return {
         "epoch": job.epoch,
         "epochs": job.epochs,
-        "lesson": job.history[-1].get("lesson") if job.history else None,
+        "lesson": job.last.get("lesson"),
         "train_loss": job.newest("train_loss"),
         "val_loss": job.newest("val_loss"),
         "val_losses": [row.get("val_loss") for row in job.lesson],

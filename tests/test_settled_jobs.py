@@ -1,0 +1,154 @@
+"""What was found of a job at rest is believed from one process to the next as long as nobody has touched its files."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_study import TinyStudy, tiny_study
+
+from fly64_hpc import job_on_disk, settled_jobs
+from fly64_hpc.collector import StudyView, collect, look
+from fly64_hpc.glance.facts import glance
+from fly64_hpc.glance.machine import machine_view
+from fly64_hpc.job_state import JobState
+from fly64_hpc.settled_jobs import SettledJobs, read_settled
+from ptycho_torch.config import sha256_file
+
+WAITING, DONE = 1, 0
+ROW = '{"lesson": "network", "epoch": 4, "epochs": 4, "val_loss": 0.5, "seconds": 2.0}\n'
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyStudy:
+    """A study of which one job has succeeded and the others wait, collected by another process."""
+    monkeypatch.setattr(settled_jobs, "SETTLED_S", -60.0)
+    made = tiny_study(tmp_path / "fly64_smoke")
+    succeed(made)
+    collect(made.paths)
+    return made
+
+
+def succeed(study: TinyStudy, number: int = 1) -> None:
+    files = study.job(DONE)
+    files.bundle.write_bytes(b"weights")
+    files.history.write_text(ROW)
+    result = {"bundle_sha256": sha256_file(files.bundle), "bundle_path": files.bundle.name}
+    record = study.attempt(number, "succeeded", DONE)
+    record.model_copy(update={"ended_utc": record.started_utc, "result": result}).write(files.result(number))
+
+
+def known(study: TinyStudy) -> SettledJobs:
+    return read_settled(study.paths.settled_jobs)
+
+
+def told(view: StudyView) -> dict[str, Any]:
+    """Everything that `status` tells, but for the moment."""
+    seen = machine_view(glance(view), {})
+    assert seen.pop("made_utc")
+    return seen
+
+
+def unreadable(*_: Any) -> Any:
+    raise AssertionError("a file was read")
+
+
+def test_jobs_at_rest_are_not_read_again(study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    for reader in ("read_record", "read_attempt", "proven_success", "history_end"):
+        monkeypatch.setattr(job_on_disk, reader, unreadable)
+    view = look(study.paths, settled=known(study))
+    assert [job.outcome.state for job in view.jobs[:2]] == [JobState.SUCCEEDED, JobState.PENDING]
+
+
+def test_what_is_told_of_them_is_what_their_files_say(study: TinyStudy) -> None:
+    assert told(look(study.paths, settled=known(study))) == told(look(study.paths))
+
+
+def test_their_records_are_there_for_whoever_asks(study: TinyStudy) -> None:
+    for job in look(study.paths, settled=known(study)).jobs:
+        read = next(one for one in look(study.paths).jobs if one.job == job.job)
+        assert (job.spec, job.record, job.attempts) == (read.spec, read.record, read.attempts)
+
+
+def bundle_overwritten(study: TinyStudy) -> None:
+    """Same size, and the old time set again."""
+    bundle = study.job(DONE).bundle
+    facts = bundle.stat()
+    bundle.write_bytes(b"WEIGHTS")
+    os.utime(bundle, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
+def bundle_replaced(study: TinyStudy) -> None:
+    bundle = study.job(DONE).bundle
+    facts = bundle.stat()
+    other = bundle.with_name("other")
+    other.write_bytes(b"WEIGHTS")
+    os.utime(other, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    other.replace(bundle)
+
+
+def bundle_gone(study: TinyStudy) -> None:
+    study.job(DONE).bundle.unlink()
+
+
+def result_damaged(study: TinyStudy) -> None:
+    study.job(DONE).result(1).write_text("{")
+
+
+def spec_damaged(study: TinyStudy) -> None:
+    study.job(DONE).spec.write_text("{")
+
+
+def another_attempt(study: TinyStudy) -> None:
+    study.attempt(2, "running", DONE)
+    bundle_gone(study)
+
+
+def waiting_job_damaged(study: TinyStudy) -> None:
+    study.job(WAITING).spec.write_text("{")
+
+
+def waiting_job_begun(study: TinyStudy) -> None:
+    study.attempt(1, "failed", WAITING)
+
+
+TOUCHES = (
+    bundle_overwritten,
+    bundle_replaced,
+    bundle_gone,
+    result_damaged,
+    spec_damaged,
+    another_attempt,
+    waiting_job_damaged,
+    waiting_job_begun,
+)
+
+
+@pytest.mark.parametrize("touch", TOUCHES)
+def test_what_somebody_touched_is_read(study: TinyStudy, touch: Callable[[TinyStudy], None]) -> None:
+    before = told(look(study.paths))
+    touch(study)
+    after = told(look(study.paths))
+    assert told(look(study.paths, settled=known(study))) == after
+    assert after != before
+
+
+def test_a_training_that_went_on_shows_its_epochs(study: TinyStudy) -> None:
+    with study.job(DONE).history.open("a") as file:
+        file.write(ROW.replace('"epoch": 4', '"epoch": 5'))
+    assert glance(look(study.paths, settled=known(study))).jobs[DONE].epoch == 5
+
+
+def test_what_was_written_a_moment_ago_is_not_remembered(study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settled_jobs, "SETTLED_S", 60.0)
+    collect(study.paths)
+    assert all(known(study).of(job.job_id, study.paths.job(job)) is None for job in study.jobs)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema_version": 1, "jobs": {"a": {"stamps": [1]}}}', '{"schema_version": 2}']
+)
+def test_a_damaged_memory_costs_time_only(study: TinyStudy, text: str) -> None:
+    study.paths.settled_jobs.write_text(text)
+    assert told(look(study.paths, settled=known(study))) == told(look(study.paths))
