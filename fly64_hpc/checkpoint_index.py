@@ -35,8 +35,8 @@ def index_entries(paths: StudyPaths, job: TrainingJob) -> list[dict[str, Any]]:
 
 def last_step(paths: JobPaths, attempt: int) -> int:
     """The last step of which an attempt has a checkpoint; 0 where it has none."""
-    facts = (_facts(file) for file in paths.own_checkpoints(attempt).glob("step_*.json"))
-    return max((fact["step"] for fact in facts if fact is not None), default=0)
+    newest_first = sorted(paths.own_checkpoints(attempt).glob("step_*.json"), reverse=True)
+    return next((fact["step"] for file in newest_first if (fact := _facts(file)) is not None), 0)
 
 
 def _fact_files(paths: JobPaths) -> list[Path]:

@@ -155,7 +155,8 @@ def look_again(paths: StudyPaths, calls: SlurmCalls | None, settled: SettledJobs
     looked_ns = time.time_ns()
     view = look(paths, calls, settled)
     for job in view.jobs:
-        settled.note(job.job.job_id, job.files, looked_ns)
+        if job.files.settled is None:
+            settled.note(job.job.job_id, job.paths, job.files.at_rest(), looked_ns)
     return view
 
 
@@ -254,7 +255,7 @@ def _witnesses(files: JobOnDisk, submission: Submission | None, facts: ExecutorF
     return Witnesses(
         record=files.record,
         attempts=files.attempts,
-        config_sha256=files.spec.config_sha256 if files.attempts and files.spec else None,
+        config_sha256=files.config_sha256,
         bundle_sha256=bundle_digest(files.paths, record) if record else None,
         submitted=submission is not None,
         executor=fact,

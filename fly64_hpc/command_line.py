@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import gc
 import json
 import os
 import sys
@@ -30,6 +31,9 @@ RESOURCE_FLAGS = {
     "mem": "--mem",
 }
 
+YOUNG_OBJECTS = 100_000
+"""Before Python looks for cycles among objects: of a large study there are many, hardly one is garbage, and a third of the time
+of a look would go into looking them through."""
 NUMBER_FIELDS = ("gpus_per_node", "cpus_per_task")
 
 
@@ -165,6 +169,7 @@ def _place(text: str) -> tuple[str, str]:
 
 def run_verb(verb: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a verb and exit with its code; what a user caused is one clear sentence, never a traceback."""
+    gc.set_threshold(YOUNG_OBJECTS)
     try:
         code = verb(sys.argv[1:] if arguments is None else arguments)
     except PtychoError as error:

@@ -3,11 +3,22 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from fly64_hpc.attempt_costs import Spent, spent_by_attempt
 from fly64_hpc.errors import StudyDirectoryError
 from fly64_hpc.history import HistoryEnd, history_end
 from fly64_hpc.job_matrix import TrainingJob
 from fly64_hpc.job_paths import JobPaths
-from fly64_hpc.job_record import AttemptRecord, DamagedRecord, JobSpec, bundle_of, proven_success, read_attempt, read_record
+from fly64_hpc.job_record import (
+    AttemptRecord,
+    DamagedRecord,
+    JobSpec,
+    bundle_is_whole,
+    bundle_of,
+    proven_success,
+    read_attempt,
+    read_record,
+    says_success,
+)
 from fly64_hpc.settled_jobs import SettledJob, SettledJobs, Success
 
 
@@ -54,10 +65,48 @@ class JobOnDisk:
     def record(self) -> AttemptRecord | DamagedRecord | None:
         """That of the success or else of the newest attempt, where it has left one."""
         if self.settled is not None:
-            own = self.settled.success
-            return None if own is None else read_attempt(self.paths.result(own.attempt), own.attempt)
-        newest = self._numbers[-1] if self._numbers and not self.damage else None
-        return self._proven or (None if newest is None else read_attempt(self.paths.result(newest), newest))
+            return self._newest
+        return None if self.damage else self._proven or self._newest
+
+    @cached_property
+    def records(self) -> list[AttemptRecord]:
+        """Those of all attempts that left a readable one, oldest first."""
+        earlier = [read_attempt(self.paths.result(number), number) for number in self._numbers[:-1]]
+        return [record for record in (*earlier, self._newest) if isinstance(record, AttemptRecord)]
+
+    @cached_property
+    def spent(self) -> Spent:
+        """What all attempts took, none of them being at work."""
+        if self.settled is not None:
+            return self.settled.spent
+        costs = spent_by_attempt(self.paths, self.records, is_at_work=False) if self.attempts else ()
+        return sum((spent for _, spent in costs), Spent())
+
+    @cached_property
+    def config_sha256(self) -> str | None:
+        """The digest of what the job is; None where nobody knows."""
+        if self.settled is not None:
+            return self.settled.config_sha256
+        return None if self.spec is None else self.spec.config_sha256
+
+    @cached_property
+    def newest(self) -> int:
+        """The number of the newest attempt; 0 where none was begun."""
+        if self.settled is not None:
+            return self.settled.newest
+        return self._numbers[-1] if self._numbers else 0
+
+    def at_rest(self) -> SettledJob | None:
+        """What to keep of it for later looks; None where it is not at rest, or more files than the newest attempt's matter."""
+        if self.config_sha256 is None or (self.newest and not self._has_ended()):
+            return None
+        return SettledJob(self.config_sha256, self.attempts, self.newest, self.success, self.spent, self.history)
+
+    def _has_ended(self) -> bool:
+        if self.success is not None:
+            return self.success.attempt == self.newest
+        is_ended = isinstance(self._newest, AttemptRecord) and self._newest.ended_utc is not None
+        return is_ended and not any(record.state == "succeeded" for record in self.records)  # whose bundle may come back
 
     @cached_property
     def history(self) -> HistoryEnd:
@@ -71,8 +120,16 @@ class JobOnDisk:
         return self.paths.attempt_numbers()
 
     @cached_property
+    def _newest(self) -> AttemptRecord | DamagedRecord | None:
+        return read_attempt(self.paths.result(self.newest), self.newest) if self.newest else None
+
+    @cached_property
     def _proven(self) -> AttemptRecord | None:
-        return proven_success(self.paths, self.spec.config_sha256, self._numbers) if self.spec is not None else None
+        if self.spec is None:
+            return None
+        if says_success(self._newest, self.spec.config_sha256):
+            return self._newest if bundle_is_whole(self.paths, self._newest) else None
+        return proven_success(self.paths, self.spec.config_sha256, self._numbers[:-1])
 
 
 def read_job(job: TrainingJob, paths: JobPaths, settled: SettledJobs) -> JobOnDisk:

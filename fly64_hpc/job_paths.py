@@ -37,7 +37,7 @@ class JobPaths:
 
     def own_checkpoints(self, number: int) -> Path:
         """The checkpoints that one attempt wrote."""
-        return self.checkpoints / f"{number:03d}"
+        return self.root / f"checkpoints/{number:03d}"
 
     @property
     def bundle(self) -> Path:
@@ -51,15 +51,15 @@ class JobPaths:
 
     def attempt(self, number: int) -> Path:
         """The folder of one attempt."""
-        return self.attempts / f"{number:03d}"
+        return self.root / f"attempts/{number:03d}"
 
     def result(self, number: int) -> Path:
         """The record of one attempt."""
-        return self.attempt(number) / "result.json"
+        return self.root / f"attempts/{number:03d}/result.json"
 
     def heartbeat(self, number: int) -> Path:
         """What one attempt says of its progress while it runs."""
-        return self.attempt(number) / "heartbeat.json"
+        return self.root / f"attempts/{number:03d}/heartbeat.json"
 
     @property
     def lock(self) -> Path:
@@ -69,7 +69,7 @@ class JobPaths:
     def attempt_numbers(self) -> list[int]:
         """The attempts that were begun, oldest first."""
         try:
-            names = [folder.name for folder in self.attempts.iterdir()]
+            names = os.listdir(self.attempts)  # noqa: PTH208  # names are all that is wanted of thousands of folders
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(int(name) for name in names if name.isdigit())
@@ -179,7 +179,8 @@ class StudyPaths:
 
     def job(self, job: TrainingJob) -> JobPaths:
         """The files of one job."""
-        return JobPaths(self.training / job.folder)
+        below = "" if self.is_phase_f else "phase_e_training/"
+        return JobPaths(self.root / f"{below}{job.folder}")
 
     @property
     def manifest(self) -> Path:

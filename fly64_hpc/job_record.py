@@ -3,8 +3,9 @@
 import datetime
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeGuard, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -136,9 +137,19 @@ def proven_success(paths: JobPaths, config_sha256: str, attempts: Sequence[int])
     """The one of these attempts that succeeded with this configuration and whose bundle lies there unharmed, if there is one."""
     for number in reversed(attempts):
         record = read_attempt(paths.result(number), number)
-        if isinstance(record, AttemptRecord) and record.state == "succeeded" and record.config_sha256 == config_sha256:
-            return record if bundle_digest(paths, record) == (record.result or {}).get("bundle_sha256") else None
+        if says_success(record, config_sha256):
+            return record if bundle_is_whole(paths, record) else None
     return None
+
+
+def says_success(record: AttemptRecord | DamagedRecord | None, config_sha256: str) -> TypeGuard[AttemptRecord]:
+    """Whether an attempt recorded that it succeeded with this configuration."""
+    return isinstance(record, AttemptRecord) and record.state == "succeeded" and record.config_sha256 == config_sha256
+
+
+def bundle_is_whole(paths: JobPaths, record: AttemptRecord) -> bool:
+    """Whether the bundle of an attempt that succeeded lies there unharmed."""
+    return bundle_digest(paths, record) == (record.result or {}).get("bundle_sha256")
 
 
 def bundle_of(paths: JobPaths, record: AttemptRecord) -> Path:
@@ -193,7 +204,9 @@ def read_record(path: Path, model: type[RecordT]) -> RecordT:
     StudyDirectoryError
         It is missing or damaged.
     """
-    try:
+    with suppress(OSError, ValidationError):
+        return model.model_validate_json(path.read_bytes())
+    try:  # the slow way, for its words
         return model.model_validate(read_json(path))
     except ValidationError as error:
         raise StudyDirectoryError(

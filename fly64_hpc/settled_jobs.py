@@ -1,15 +1,16 @@
 """Jobs at rest, and a file of them from one process to the next, so that a look at a large study reads what has changed alone.
 
-A job is at rest when its newest attempt has proven its success, or when it has its job.json and no attempt. What was found of it
-holds for as long as its files have the same stamps; whoever writes to one, or begins an attempt, changes a stamp.
+A job is at rest when its newest attempt has ended, or when it has its job.json and no attempt. What was found of it holds for as
+long as its files have the same stamps; whoever writes to one, or begins an attempt, changes a stamp.
 """
 
 import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from fly64_hpc.attempt_costs import Spent
 from fly64_hpc.file_digests import Stamp, stamp_of
 from fly64_hpc.history import HistoryEnd
 from fly64_hpc.job_paths import JobPaths
@@ -47,38 +48,13 @@ class Success:
 class SettledJob:
     """What was found of a job at rest."""
 
+    config_sha256: str
     attempts: int
+    newest: int
+    """The number of the newest attempt; 0: none was begun."""
     success: Success | None
-    """None: no attempt was begun."""
+    spent: Spent
     history: HistoryEnd
-
-
-class JobFound(Protocol):
-    """A job whose files were read."""
-
-    @property
-    def paths(self) -> JobPaths:
-        """Where they lie."""
-
-    @property
-    def settled(self) -> "SettledJob | None":
-        """What was known of it, so that they were not read."""
-
-    @property
-    def damage(self) -> str:
-        """What is wrong with job.json."""
-
-    @property
-    def attempts(self) -> int:
-        """Attempts begun."""
-
-    @property
-    def success(self) -> Success | None:
-        """The attempt that proved its success."""
-
-    @property
-    def history(self) -> HistoryEnd:
-        """How far its training has come."""
 
 
 @dataclass
@@ -92,20 +68,14 @@ class SettledJobs:
         if job_id not in self._found:
             return None
         stamps, job = self._found[job_id]
-        return job if stamps == _stamps(paths, job.success) else None
+        return job if stamps == _stamps(paths, job) else None
 
-    def note(self, job_id: str, job: JobFound, looked_ns: int) -> None:
-        """Take in a job that was read after the moment `looked_ns`, where it is at rest and has been for a while."""
-        if job.settled is not None:
-            return
+    def note(self, job_id: str, paths: JobPaths, job: SettledJob | None, looked_ns: int) -> None:
+        """Take in what was read of a job after the moment `looked_ns`, None where it is not at rest."""
         self._found.pop(job_id, None)
-        is_at_rest = job.attempts == (job.success.attempt if job.success is not None else 0)
-        if job.damage or not is_at_rest:
-            return
-        settled = SettledJob(job.attempts, job.success, job.history)
-        stamps = _stamps(job.paths, job.success)
-        if looked_ns - max(max(stamp[:2]) for stamp in stamps) > SETTLED_S * 1e9:  # what was touched since would be younger
-            self._found[job_id] = stamps, settled
+        stamps = [] if job is None else _stamps(paths, job)
+        if job is not None and looked_ns - max(max(stamp[:2]) for stamp in stamps) > SETTLED_S * 1e9:
+            self._found[job_id] = stamps, job  # what was touched since that moment would be younger
 
     def write(self, file: Path) -> None:
         """Write them down for `read_settled`."""
@@ -124,16 +94,19 @@ def read_settled(file: Path) -> SettledJobs:
 
 
 def _job(row: dict[str, Any]) -> SettledJob:
-    success = row["success"]
-    return SettledJob(row["attempts"], None if success is None else Success(**success), HistoryEnd(**row["history"]))
+    success = None if row["success"] is None else Success(**row["success"])
+    spent, history = Spent(**row["spent"]), HistoryEnd(**row["history"])
+    return SettledJob(row["config_sha256"], row["attempts"], row["newest"], success, spent, history)
 
 
-def _stamps(paths: JobPaths, success: Success | None) -> Stamps:
+def _stamps(paths: JobPaths, job: SettledJob) -> Stamps:
     """Of the files that decide what a job at rest is; as text, for these are the paths of thousands of jobs."""
     root = os.fspath(paths.root)
     names = ["job.json", "attempts"]
-    if success is not None:
-        names += [f"attempts/{success.attempt:03d}/result.json", "history.jsonl", success.bundle]
+    if job.newest:
+        names += [f"attempts/{job.newest:03d}/result.json", "history.jsonl"]
+    if job.success is not None:
+        names.append(job.success.bundle)
     return [_stamp(f"{root}/{name}") for name in names]
 
 

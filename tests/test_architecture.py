@@ -68,6 +68,9 @@ FLOORS = {
         ["comparison_table"],
         ["comparison", "best_job"],
         ["handing_over", "collector", "verification"],
+        ["job_on_disk"],
+        ["settled_jobs"],
+        ["attempt_costs"],
         [
             "executor_facts",
             "manifest",
@@ -85,8 +88,6 @@ FLOORS = {
         ["train_task"],
         ["submissions"],
         ["study_growth", "cancellations"],
-        ["job_on_disk"],
-        ["settled_jobs"],
         ["attempts", "study_directory", "stop_signals", "history", "heartbeat"],
         ["job_record"],
         ["provenance"],

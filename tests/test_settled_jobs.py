@@ -12,20 +12,22 @@ from fly64_hpc import job_on_disk, settled_jobs
 from fly64_hpc.collector import StudyView, collect, look
 from fly64_hpc.glance.facts import glance
 from fly64_hpc.glance.machine import machine_view
+from fly64_hpc.job_record import JobError
 from fly64_hpc.job_state import JobState
 from fly64_hpc.settled_jobs import SettledJobs, read_settled
 from ptycho_torch.config import sha256_file
 
-WAITING, DONE = 1, 0
+DONE, WAITING, FAILED = 0, 1, 2
 ROW = '{"lesson": "network", "epoch": 4, "epochs": 4, "val_loss": 0.5, "seconds": 2.0}\n'
 
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyStudy:
-    """A study of which one job has succeeded and the others wait, collected by another process."""
+    """A study of which one job has succeeded, one has failed and the others wait, collected by another process."""
     monkeypatch.setattr(settled_jobs, "SETTLED_S", -60.0)
     made = tiny_study(tmp_path / "fly64_smoke")
     succeed(made)
+    fail(made)
     collect(made.paths)
     return made
 
@@ -37,6 +39,12 @@ def succeed(study: TinyStudy, number: int = 1) -> None:
     result = {"bundle_sha256": sha256_file(files.bundle), "bundle_path": files.bundle.name}
     record = study.attempt(number, "succeeded", DONE)
     record.model_copy(update={"ended_utc": record.started_utc, "result": result}).write(files.result(number))
+
+
+def fail(study: TinyStudy) -> None:
+    record = study.attempt(1, "failed", FAILED)
+    error = JobError(type="ValueError", message="a loss that is not a number")
+    record.model_copy(update={"ended_utc": record.started_utc, "error": error}).write(study.job(FAILED).result(1))
 
 
 def known(study: TinyStudy) -> SettledJobs:
@@ -55,10 +63,10 @@ def unreadable(*_: Any) -> Any:
 
 
 def test_jobs_at_rest_are_not_read_again(study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> None:
-    for reader in ("read_record", "read_attempt", "proven_success", "history_end"):
+    for reader in ("read_record", "bundle_is_whole", "spent_by_attempt", "history_end"):
         monkeypatch.setattr(job_on_disk, reader, unreadable)
     view = look(study.paths, settled=known(study))
-    assert [job.outcome.state for job in view.jobs[:2]] == [JobState.SUCCEEDED, JobState.PENDING]
+    assert [job.outcome.state for job in view.jobs[:3]] == [JobState.SUCCEEDED, JobState.PENDING, JobState.FAILED]
 
 
 def test_what_is_told_of_them_is_what_their_files_say(study: TinyStudy) -> None:
@@ -113,7 +121,17 @@ def waiting_job_begun(study: TinyStudy) -> None:
     study.attempt(1, "failed", WAITING)
 
 
+def failed_job_tried_again(study: TinyStudy) -> None:
+    study.attempt(2, "running", FAILED)
+
+
+def failed_job_has_another_end(study: TinyStudy) -> None:
+    study.attempt(1, "interrupted", FAILED)
+
+
 TOUCHES = (
+    failed_job_tried_again,
+    failed_job_has_another_end,
     bundle_overwritten,
     bundle_replaced,
     bundle_gone,
@@ -132,6 +150,14 @@ def test_what_somebody_touched_is_read(study: TinyStudy, touch: Callable[[TinySt
     after = told(look(study.paths))
     assert told(look(study.paths, settled=known(study))) == after
     assert after != before
+
+
+def test_a_bundle_that_comes_back_is_seen(study: TinyStudy) -> None:
+    away = study.paths.root / "away"
+    study.job(DONE).bundle.rename(away)
+    assert collect(study.paths).jobs[DONE].outcome.state is JobState.FAILED
+    away.rename(study.job(DONE).bundle)
+    assert look(study.paths, settled=known(study)).jobs[DONE].outcome.state is JobState.SUCCEEDED
 
 
 def test_a_training_that_went_on_shows_its_epochs(study: TinyStudy) -> None:

@@ -1,15 +1,19 @@
 """What `status` knows of each job beside its outcome: progress, silence, forecast and what it cost. Read once, in one pass."""
 
+import os
 import statistics
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from fly64_hpc.attempt_costs import Spent
 from fly64_hpc.collector import JobView, StudyView, epochs_of
 from fly64_hpc.glance.forecast import Forecast, training_left_s
-from fly64_hpc.gpu_hours import Spent, asked_gpu_h, spent_on
+from fly64_hpc.gpu_hours import asked_gpu_h, spent_on
 from fly64_hpc.heartbeat import Heartbeat, is_stuck, read_heartbeat, silence_s
 from fly64_hpc.history import epochs_so_far
 from fly64_hpc.job_record import AttemptRecord, now_utc, seconds_between
@@ -156,11 +160,16 @@ def _forecast(job: JobView, beat: Heartbeat | None, silence: float, later_s: flo
 
 def _checkpoint_age_s(job: JobView) -> float | None:
     """By the file system: the facts themselves need not be read for it."""
+    folders = [job.paths.own_checkpoints(number) for number in job.paths.attempt_numbers()]
+    newest = max((moment for folder in folders for moment in _checkpoint_times(folder)), default=None)
+    return None if newest is None else max(0.0, time.time() - newest)
+
+
+def _checkpoint_times(folder: Path) -> list[float]:
     times = []
-    for number in job.paths.attempt_numbers():
-        for file in job.paths.own_checkpoints(number).glob("step_*.json"):
-            try:
-                times.append(file.stat().st_mtime)
-            except OSError:  # pruned at this moment
-                continue
-    return max(0.0, time.time() - max(times)) if times else None
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("step_") and entry.name.endswith(".json"):
+                with suppress(FileNotFoundError):  # pruned at this moment
+                    times.append(entry.stat().st_mtime)
+    return times

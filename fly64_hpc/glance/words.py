@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from fly64_hpc.attempt_costs import Spent
 from fly64_hpc.glance.facts import JobGlance, StudyGlance
-from fly64_hpc.gpu_hours import Spent
 from fly64_hpc.job_state import JobState
 from fly64_hpc.report_page.words import number
 from fly64_hpc.slurm.pending_reasons import waiting_sentence

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fly64_hpc.gpu_hours import Spent, asked_gpu_h, spent_by_attempt
+from fly64_hpc.attempt_costs import Spent
+from fly64_hpc.gpu_hours import asked_gpu_h, job_costs
 from fly64_hpc.job_record import AttemptRecord
 from fly64_hpc.report_page import words
 from fly64_hpc.report_page.facts import StudyFacts
@@ -27,7 +28,7 @@ class Cost:
 
 def costs(facts: StudyFacts) -> list[Cost]:
     """Every submission in turn."""
-    attempts = [one for job in facts.jobs for one in spent_by_attempt(job.view)]
+    attempts = [one for job in facts.jobs for one in job_costs(job.view)]
     return [_cost(submission, attempts) for submission in facts.view.submissions]
 
 
