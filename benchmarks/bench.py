@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grouping_and_data
 import inference
+import large_studies
 import starting
 import torch
 import training_throughput
@@ -73,6 +74,7 @@ def _measures(cells: tuple[training_throughput.Cell, ...]) -> Iterator[Measure]:
         )
     yield from grouping_and_data.measured(FOLDER / "data", THREADS, RUNS)
     yield from starting.measured(FOLDER / "start", THREADS, RUNS)
+    yield from large_studies.measured(FOLDER / "studies")
 
 
 def _line(measure: Measure) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from unittest.mock import Mock, patch
 from fly64_hpc.dataset_job import job_spec
 from fly64_hpc.datasets import JobData
 from fly64_hpc.heartbeat import Heartbeat
-from fly64_hpc.job_matrix import TrainingJob, job_matrix
+from fly64_hpc.job_matrix import TrainingJob
 from fly64_hpc.job_paths import JobPaths, StudyPaths
 from fly64_hpc.job_record import AttemptRecord, DataFile, JobError, SchedulerIds
 from fly64_hpc.process_identity import ProcessIdentity
@@ -30,8 +30,6 @@ NODE = ProcessIdentity("g1", 4711, "another-boot", 1)
 TAG = "built-0001-train"
 STEPS = 40
 """Of an epoch."""
-BUNDLE_BYTES = 500_000
-"""As a small U-Net's weights are."""
 STATES = ("succeeded",) * 6 + ("running", "failed", "pending", "pending")
 """In turn; `stuck` is a running one that has been silent for a while."""
 AT_WORK = ("running", "stuck")
@@ -39,17 +37,26 @@ SILENCE_MIN = 14.0
 
 
 @patch.object(os, "fsync")  # whether it would outlast a power cut is no matter here
-def build(folder: Path, study: Path, _: Mock, *, states: Sequence[str] = STATES, gpus: int = 1) -> StudyPaths:
+def build(
+    folder: Path, study: Path, _: Mock, *, states: Sequence[str] = STATES, gpus: int = 1, bundle_bytes: int = 500_000
+) -> StudyPaths:
     """Make the directory of a study, with states in turn and all files that its jobs would have left; its scheduler's programs go
-    into `folder/bin`."""
+    into `folder/bin`.
+
+    Parameters
+    ----------
+    bundle_bytes
+        Of each success; those of a small U-Net's weights unless told.
+    """
     loaded = load_study(study, with_base=False)
     paths = StudyPaths(folder / "outputs" / loaded.design.study)
     write_study(paths, loaded)
-    jobs = job_matrix(loaded.design)
-    _submission(paths, [job.job_id for job in jobs], gpus).write(paths.submission(1))
-    rows = [_job(paths, loaded, job, number, states[number % len(states)], gpus) for number, job in enumerate(jobs)]
-    _program(folder / "bin" / "squeue", "\n".join(row for row in rows if row))
-    _program(folder / "bin" / "sacct", "")
+    _submission(paths, [job.job_id for job in loaded.jobs], gpus).write(paths.submission(1))
+    cells = [(job, number, states[number % len(states)]) for number, job in enumerate(loaded.jobs)]
+    for job, number, state in cells:
+        _job(paths, loaded, job, number, state, gpus, bundle_bytes)
+    _program(folder / "bin" / "squeue", [_queue_row(number, state) for _, number, state in cells])
+    _program(folder / "bin" / "sacct", [row for _, number, state in cells for row in _accounting_rows(number, state)])
     return paths
 
 
@@ -71,14 +78,32 @@ def _submission(paths: StudyPaths, jobs: list[str], gpus: int) -> Submission:
     )
 
 
-def _job(paths: StudyPaths, loaded: LoadedStudy, job: TrainingJob, number: int, state: str, gpus: int) -> str:
-    """Write a job's files; its line of squeue is returned, empty where it is not in the queue any more."""
+def _queue_row(number: int, state: str) -> str:
+    """A job's line of squeue; empty where it is not in the queue any more."""
+    if state == "pending":
+        reason = "Priority" if number % 2 else "QOSMaxJobsPerUserLimit"
+        return f"{TAG}|7|{number}|PENDING|{reason}||4:00:00|4:00:00|N/A"
+    return f"{TAG}|7|{number}|RUNNING|None|g1|4:00:00|3:12:00|N/A" if state in AT_WORK else ""
+
+
+def _accounting_rows(number: int, state: str) -> Iterator[str]:
+    """A job's lines of sacct, those of its steps among them; none of one that has not begun."""
+    if state == "pending":
+        return
+    word = {"succeeded": "COMPLETED", "failed": "FAILED"}.get(state, "RUNNING")
+    code = "1:0" if state == "failed" else "0:0"
+    yield f"7_{number}|{TAG}|{word}|{code}|g1|4G|"
+    yield f"7_{number}.batch|batch|{word}|{code}|g1||612000K"
+    yield f"7_{number}.0|python|{word}|{code}|g1||598000K"
+
+
+def _job(paths: StudyPaths, loaded: LoadedStudy, job: TrainingJob, number: int, state: str, gpus: int, bundle_bytes: int) -> None:
+    """Write a job's files."""
     own, data = paths.job(job), DataFile(path="data/scan.npz", sha256="0" * 64)
     spec = job_spec(loaded, job, JobData(data, data, "0" * 64))
     spec.write(own.spec)
     if state == "pending":
-        reason = "Priority" if number % 2 else "QOSMaxJobsPerUserLimit"
-        return f"{TAG}|7|{number}|PENDING|{reason}||4:00:00|4:00:00|N/A"
+        return
     record = AttemptRecord(
         attempt=1,
         state="running" if state == "stuck" else state,
@@ -88,17 +113,16 @@ def _job(paths: StudyPaths, loaded: LoadedStudy, job: TrainingJob, number: int, 
         started_utc=ago_utc(48),
         scheduler=SchedulerIds(executor="slurm", job_id="7", array_index=number, node="g1", gpus=gpus),
     )
-    record.model_copy(update=_ending(own, state, number)).write(own.result(1))
+    record.model_copy(update=_ending(own, state, number, bundle_bytes)).write(own.result(1))
     _progress(own, state, loaded.design.training)
-    return f"{TAG}|7|{number}|RUNNING|None|g1|4:00:00|3:12:00|N/A" if state in AT_WORK else ""
 
 
-def _ending(own: JobPaths, state: str, number: int) -> dict[str, Any]:
+def _ending(own: JobPaths, state: str, number: int, bundle_bytes: int) -> dict[str, Any]:
     if state in AT_WORK:
         return {}
     if state == "failed":
         return {"ended_utc": ago_utc(24), "error": JobError(type="ValueError", message="a loss that is not a number")}
-    weights = random.Random(number).randbytes(BUNDLE_BYTES)
+    weights = random.Random(number).randbytes(bundle_bytes)
     own.bundle.write_bytes(weights)
     digest = hashlib.sha256(weights).hexdigest()
     return {"ended_utc": ago_utc(24), "result": {"bundle_sha256": digest, "bundle_path": own.bundle.name, "metrics": {}}}
@@ -148,8 +172,8 @@ def ago_utc(minutes: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _program(file: Path, text: str) -> None:
+def _program(file: Path, rows: Sequence[str]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.with_suffix(".txt").write_text(text)
+    file.with_suffix(".txt").write_text("\n".join(row for row in rows if row))
     file.write_text(f"#!/bin/sh\nexec cat {file.with_suffix('.txt')}\n")
     file.chmod(0o755)

@@ -19,7 +19,7 @@ class Measure:
     """
 
     section: str
-    """`training`, `data`, `start`, `inference`."""
+    """`training`, `data`, `start`, `inference`, `studies`."""
     name: str
     value: float | None
     """None: not measured, and `note` says why."""

@@ -2,7 +2,7 @@
 
 Run as root on Debian 12 by `make bench-slurm`; brings the cluster up where it is not, and takes down what it brought up. Prints
 seconds to submit beside one plain array of the same size in the same run, scheduler calls, files written, seconds to run, and
-seconds for a cold `collect`. `--status-only` needs no cluster: it measures `status` on a directory of jobs at every state.
+seconds for a cold `collect`. How the same grows with ten times the jobs, without a cluster: `large_studies`.
 """
 
 import argparse
@@ -16,14 +16,11 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "batch" / "test_cluster"))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from built_study import build
 from cluster import Cluster
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 LIMIT_S = 1200.0
-REPEATS = 5
 
 STUDY = """\
 study: thousand
@@ -34,7 +31,7 @@ design:
   patch_size_px: 32
   views: {{baseline: {{gridsize: 1}}}}
   seeds: {{training: [{seeds}]}}
-training: {{unet_widths: [4, 8], epochs: {epochs}, threads: 1}}
+training: {{unet_widths: [4, 8], epochs: 1, threads: 1}}
 resources:
   partition: gpu
   cpu_partition: cpu
@@ -52,13 +49,7 @@ def main() -> None:
     """Measure, and print a line for each figure."""
     parser = argparse.ArgumentParser(description="What a 1,000-job study costs on Slurm.")
     parser.add_argument("--jobs", type=int, default=1000)
-    parser.add_argument("--status-only", action="store_true", help="how fast status is, on a directory written for it")
-    arguments = parser.parse_args()
-    jobs = arguments.jobs
-    if arguments.status_only:
-        with tempfile.TemporaryDirectory() as folder:
-            _measure_status(Path(folder), jobs)
-        return
+    jobs = parser.parse_args().jobs
     cluster = Cluster(say=lambda _: None)
     was_up = any(cluster.states().values())
     try:
@@ -94,23 +85,9 @@ def _measure(cluster: Cluster, folder: Path, jobs: int) -> None:
         _print(f"cold {verb}", f"{seconds:.2f} s; {_calls(said)}")
 
 
-def _measure_status(folder: Path, jobs: int) -> None:
-    """`status` as a whole process: before any collect, when it reads every bundle, and after one."""
-    study = _write_study(folder, jobs, epochs=50)
-    build(folder, study)
-    environment = os.environ | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)}
-    for when in ("never collected", "collected"):
-        seconds, said = zip(
-            *(_run(folder, environment, "status", "--study", str(study), codes=(1,)) for _ in range(REPEATS)), strict=True
-        )
-        _print(f"status, {when}", f"{statistics.median(seconds):.2f} s of {REPEATS}; {_calls(said[0])}")
-        time.sleep(2)
-        _run(folder, environment, "collect", "--study", str(study), codes=(0, 1))
-
-
-def _write_study(folder: Path, jobs: int, epochs: int = 1) -> Path:
+def _write_study(folder: Path, jobs: int) -> Path:
     study = folder / "thousand.yaml"
-    study.write_text(STUDY.format(seeds=", ".join(map(str, range(jobs))), tests=REPOSITORY / "tests", epochs=epochs))
+    study.write_text(STUDY.format(seeds=", ".join(map(str, range(jobs))), tests=REPOSITORY / "tests"))
     return study
 
 
