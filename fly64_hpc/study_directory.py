@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -12,8 +12,10 @@ from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_record import read_json
 from fly64_hpc.resolved_study import Expanded
 from fly64_hpc.study import StudyDesign, changed_keys, stored_design
-from fly64_hpc.study_loading import LoadedStudy
 from ptycho_torch.config import write_json
+
+if TYPE_CHECKING:  # a node reads what is stored, and no YAML
+    from fly64_hpc.study_loading import LoadedStudy
 
 SCHEMA_VERSION = 1
 _ELSEWHERE = "submit with another --output-root"
@@ -86,7 +88,7 @@ def _trouble(error: ValidationError | KeyError | TypeError) -> str:
     return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
 
 
-def write_study(paths: StudyPaths, loaded: LoadedStudy) -> None:
+def write_study(paths: StudyPaths, loaded: "LoadedStudy") -> None:
     """Write study.json: every default filled in, and the digest."""
     resolved = loaded.design.model_dump(mode="json")
     write_json(
@@ -102,7 +104,7 @@ def write_study(paths: StudyPaths, loaded: LoadedStudy) -> None:
     )
 
 
-def refuse_other_version(paths: StudyPaths, loaded: LoadedStudy) -> None:
+def refuse_other_version(paths: StudyPaths, loaded: "LoadedStudy") -> None:
     """Refuse a study whose directory holds another version of it; cells that were added go through.
 
     Networks and solvers share their scans, so each of the two phases minds those of the other.

@@ -4,10 +4,12 @@ It gets a study directory and a job id, and reads the rest from JSON there.
 """
 
 import errno
+import gc
 import importlib
 import json
 import os
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -211,7 +213,21 @@ class _Attempt:
 
 def _pipeline() -> Any:
     """What trains; the node alone pays for torch."""
-    return importlib.import_module(os.environ.get(TRAINER_VARIABLE, "ptycho_torch.pipeline"))
+    name = os.environ.get(TRAINER_VARIABLE, "ptycho_torch.pipeline")
+    return sys.modules[name] if name in sys.modules else _lasting_import(name)
+
+
+def _lasting_import(name: str) -> Any:
+    """Import a module, and keep the garbage collector from what that makes: it would look through torch time and again, for a
+    sixth of a second, and find next to nothing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 def checked_file(study: StudyPaths, data: DataFile) -> Path:
