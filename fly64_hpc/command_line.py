@@ -170,6 +170,7 @@ def _place(text: str) -> tuple[str, str]:
 def run_verb(verb: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a verb and exit with its code; what a user caused is one clear sentence, never a traceback."""
     gc.set_threshold(YOUNG_OBJECTS)
+    gc.freeze()  # what imports have made lasts until the end, where Python would look through all of it: a tenth of `--help`
     try:
         code = verb(sys.argv[1:] if arguments is None else arguments)
     except PtychoError as error:

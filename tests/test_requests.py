@@ -161,6 +161,15 @@ def test_quick_answers_import_no_torch_and_no_numpy(place: Workplace, arguments:
     subprocess.run([sys.executable, "-c", code, "x", *arguments[1:]], check=True, capture_output=True, cwd=place.folder)
 
 
+def test_what_a_verb_imports_is_nothing_for_its_collector_to_look_through() -> None:
+    import subprocess
+    import sys
+
+    code = "import gc\nfrom fly64_hpc import submit\nmade = len(gc.get_objects())\n"
+    code += "submit.run_verb(lambda _: 0 if gc.get_freeze_count() >= made > 10_000 and gc.isenabled() else 3)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("number", "advice"), [(errno.ENOSPC, "Make room and run it again."), (errno.EACCES, "Check the path and its permissions.")]
 )
