@@ -140,7 +140,8 @@ def look(paths: StudyPaths, calls: SlurmCalls | None = None, settled: SettledJob
     """
     study = read_study(paths)
     submissions = tuple(read_submissions(paths))
-    files = [read_job(job, paths.job(job), settled or SettledJobs()) for job in study.jobs]
+    training = str(paths.training)
+    files = [read_job(job, f"{training}/{job.folder}", settled or SettledJobs()) for job in study.jobs]
     proven = frozenset(one.job.job_id for one in files if one.success is not None)
     facts = executor_facts.gather(paths, submissions, proven, calls)
     skipped = read_skipped_views(paths.skip_summary)
@@ -155,8 +156,8 @@ def look_again(paths: StudyPaths, calls: SlurmCalls | None, settled: SettledJobs
     looked_ns = time.time_ns()
     view = look(paths, calls, settled)
     for job in view.jobs:
-        if job.files.settled is None:
-            settled.note(job.job.job_id, job.paths, job.files.at_rest(), looked_ns)
+        if not job.files.is_settled:
+            settled.note(job.job.job_id, job.files.root, job.files.at_rest(), looked_ns)
     return view
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from fly64_hpc.attempt_costs import Spent, spent_by_attempt
 from fly64_hpc.errors import StudyDirectoryError
@@ -27,14 +28,20 @@ class JobOnDisk:
     """A job's files."""
 
     job: TrainingJob
-    paths: JobPaths
-    settled: SettledJob | None = None
-    """What is known of a job at rest whose files nobody has touched since."""
+    root: str
+    """Their folder."""
+    is_settled: bool = False
+    """Whether it is at rest, and what is said of it here comes from an earlier look."""
+
+    @cached_property
+    def paths(self) -> JobPaths:
+        """Where they lie."""
+        return JobPaths(Path(self.root))
 
     @cached_property
     def damage(self) -> str:
         """What is wrong with job.json."""
-        return "" if self.settled is not None else self._spec_or_damage[1]
+        return self._spec_or_damage[1]
 
     @cached_property
     def spec(self) -> JobSpec | None:
@@ -51,22 +58,18 @@ class JobOnDisk:
     @cached_property
     def attempts(self) -> int:
         """Attempts begun."""
-        return self.settled.attempts if self.settled is not None else len(self._numbers)
+        return len(self._numbers)
 
     @cached_property
     def success(self) -> Success | None:
         """The attempt that succeeded with the job's own configuration and whose bundle lies there unharmed."""
-        if self.settled is not None:
-            return self.settled.success
         record = self._proven
         return None if record is None else Success.of(record, bundle_of(self.paths, record).name)
 
     @cached_property
     def record(self) -> AttemptRecord | DamagedRecord | None:
         """That of the success or else of the newest attempt, where it has left one."""
-        if self.settled is not None:
-            return self._newest
-        return None if self.damage else self._proven or self._newest
+        return self._newest if self.is_settled else None if self.damage else self._proven or self._newest
 
     @cached_property
     def records(self) -> list[AttemptRecord]:
@@ -77,23 +80,17 @@ class JobOnDisk:
     @cached_property
     def spent(self) -> Spent:
         """What all attempts took, none of them being at work."""
-        if self.settled is not None:
-            return self.settled.spent
         costs = spent_by_attempt(self.paths, self.records, is_at_work=False) if self.attempts else ()
         return sum((spent for _, spent in costs), Spent())
 
     @cached_property
     def config_sha256(self) -> str | None:
         """The digest of what the job is; None where nobody knows."""
-        if self.settled is not None:
-            return self.settled.config_sha256
         return None if self.spec is None else self.spec.config_sha256
 
     @cached_property
     def newest(self) -> int:
         """The number of the newest attempt; 0 where none was begun."""
-        if self.settled is not None:
-            return self.settled.newest
         return self._numbers[-1] if self._numbers else 0
 
     def at_rest(self) -> SettledJob | None:
@@ -111,8 +108,6 @@ class JobOnDisk:
     @cached_property
     def history(self) -> HistoryEnd:
         """How far its training has come."""
-        if self.settled is not None:
-            return self.settled.history
         return history_end(self.paths) if self.attempts else HistoryEnd()
 
     @cached_property
@@ -132,9 +127,12 @@ class JobOnDisk:
         return proven_success(self.paths, self.spec.config_sha256, self._numbers[:-1])
 
 
-def read_job(job: TrainingJob, paths: JobPaths, settled: SettledJobs) -> JobOnDisk:
+def read_job(job: TrainingJob, root: str, settled: SettledJobs) -> JobOnDisk:
     """A job as its files have it now; what decides its state is read at once, and not at all of a job that is settled."""
-    found = JobOnDisk(job, paths, settled.of(job.job_id, paths))
-    if found.settled is None:
+    known = settled.of(job.job_id, root)
+    found = JobOnDisk(job, root, is_settled=known is not None)
+    if known is None:
         _ = found.damage, found.success, found.record
+    else:
+        vars(found).update(vars(known), damage="")  # the same names, as if they had been read
     return found

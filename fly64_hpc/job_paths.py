@@ -179,8 +179,7 @@ class StudyPaths:
 
     def job(self, job: TrainingJob) -> JobPaths:
         """The files of one job."""
-        below = "" if self.is_phase_f else "phase_e_training/"
-        return JobPaths(self.root / f"{below}{job.folder}")
+        return JobPaths(self.training / job.folder)
 
     @property
     def manifest(self) -> Path:

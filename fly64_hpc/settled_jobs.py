@@ -5,7 +5,6 @@ long as its files have the same stamps; whoever writes to one, or begins an atte
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 from fly64_hpc.attempt_costs import Spent
 from fly64_hpc.file_digests import Stamp, stamp_of
 from fly64_hpc.history import HistoryEnd
-from fly64_hpc.job_paths import JobPaths
 from fly64_hpc.job_record import AttemptRecord
 from ptycho_torch.config import write_text
 
@@ -63,17 +61,17 @@ class SettledJobs:
 
     _found: dict[str, tuple[Stamps, SettledJob]] = field(default_factory=dict)
 
-    def of(self, job_id: str, paths: JobPaths) -> SettledJob | None:
-        """What is known of a job, if none of its files has been touched since."""
+    def of(self, job_id: str, root: str) -> SettledJob | None:
+        """What is known of a job whose files lie in `root`, if none of them has been touched since."""
         if job_id not in self._found:
             return None
         stamps, job = self._found[job_id]
-        return job if stamps == _stamps(paths, job) else None
+        return job if stamps == _stamps(root, job) else None
 
-    def note(self, job_id: str, paths: JobPaths, job: SettledJob | None, looked_ns: int) -> None:
+    def note(self, job_id: str, root: str, job: SettledJob | None, looked_ns: int) -> None:
         """Take in what was read of a job after the moment `looked_ns`, None where it is not at rest."""
         self._found.pop(job_id, None)
-        stamps = [] if job is None else _stamps(paths, job)
+        stamps = [] if job is None else _stamps(root, job)
         if job is not None and looked_ns - max(max(stamp[:2]) for stamp in stamps) > SETTLED_S * 1e9:
             self._found[job_id] = stamps, job  # what was touched since that moment would be younger
 
@@ -99,9 +97,8 @@ def _job(row: dict[str, Any]) -> SettledJob:
     return SettledJob(row["config_sha256"], row["attempts"], row["newest"], success, spent, history)
 
 
-def _stamps(paths: JobPaths, job: SettledJob) -> Stamps:
-    """Of the files that decide what a job at rest is; as text, for these are the paths of thousands of jobs."""
-    root = os.fspath(paths.root)
+def _stamps(root: str, job: SettledJob) -> Stamps:
+    """Of the files that decide what a job at rest is; their paths are text, for there are thousands of them."""
     names = ["job.json", "attempts"]
     if job.newest:
         names += [f"attempts/{job.newest:03d}/result.json", "history.jsonl"]

@@ -1,6 +1,5 @@
 """Variants: the study as a cell of its sweep has it. Each is a whole study that was checked, as if it had a YAML of its own."""
 
-import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -95,7 +94,7 @@ class Variants:
             plain: BaseModel = self._plain[name]
             return plain
         if (name, own) not in self._checked:
-            written = {name: copy.deepcopy(self._written[name])}
+            written = {name: self._written[name]}
             for axis_name, label in own:
                 axis = self._axes[axis_name]
                 put(written, axis.settings(axis.labels.index(label)).items(), below=name)
@@ -105,7 +104,7 @@ class Variants:
 
 
 def put(written: dict[str, Any], settings: Iterable[tuple[str, Any]], below: str = "") -> None:
-    """Set keys of a study that is written as plain data; sections that are not there are made."""
+    """Set keys of a study that is written as plain data: of its sections copies, and those that are not there are made."""
     for key, value in settings:
         if below and not key.startswith(f"{below}."):
             continue
@@ -113,7 +112,6 @@ def put(written: dict[str, Any], settings: Iterable[tuple[str, Any]], below: str
         section = written
         for step in path:
             inner = section.get(step)
-            if not isinstance(inner, dict):
-                inner = section[step] = {}
-            section = inner
+            section[step] = dict(inner) if isinstance(inner, dict) else {}
+            section = section[step]
         section[last] = value

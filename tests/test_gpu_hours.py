@@ -50,7 +50,7 @@ def checkpoint(study: TinyStudy, number: int, step: int) -> None:
 def view(study: TinyStudy, outcome: Outcome | None = None) -> JobView:
     """The job with the attempts that it has."""
     known = outcome or Outcome(JobState.FAILED, "")
-    return JobView(JobOnDisk(study.jobs[0], study.job()), None, known)
+    return JobView(JobOnDisk(study.jobs[0], str(study.job().root)), None, known)
 
 
 def test_a_success_has_lost_nothing(study: TinyStudy) -> None:

@@ -169,7 +169,7 @@ def test_a_training_that_went_on_shows_its_epochs(study: TinyStudy) -> None:
 def test_what_was_written_a_moment_ago_is_not_remembered(study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settled_jobs, "SETTLED_S", 60.0)
     collect(study.paths)
-    assert all(known(study).of(job.job_id, study.paths.job(job)) is None for job in study.jobs)
+    assert all(known(study).of(job.job_id, str(study.paths.job(job).root)) is None for job in study.jobs)
 
 
 @pytest.mark.parametrize(
