@@ -226,6 +226,9 @@ class StudyPaths:
 
     def inside(self, path: Path) -> str:
         """`path` as JSON files have it: relative to the study directory, absolute where it lies outside."""
+        text, root = str(path), f"{self.root}/"
+        if text.startswith(root):  # as nearly all do, and of a large study there are many
+            return text.removeprefix(root)
         return Path(os.path.relpath(path, self.root)).as_posix() if path.is_relative_to(self.home) else str(path)
 
     def absolute(self, recorded: str) -> Path:

@@ -44,7 +44,7 @@ class DataFile(Record):
 class JobSpec(Record):
     """What this job is: job.json."""
 
-    config: JobConfig | SolverJobConfig
+    config: JobConfig | SolverJobConfig = Field(union_mode="left_to_right")  # neither has all keys of the other
     config_sha256: str
     train_data: DataFile
     test_data: DataFile

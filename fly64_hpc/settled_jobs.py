@@ -5,7 +5,7 @@ long as its files have the same stamps; whoever writes to one, or begins an atte
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ class SettledJobs:
 
     def write(self, file: Path) -> None:
         """Write them down for `read_settled`."""
-        jobs = {job_id: {"stamps": stamps, **asdict(job)} for job_id, (stamps, job) in self._found.items()}
+        jobs = [{"job_id": job_id, "stamps": stamps, **_row(job)} for job_id, (stamps, job) in self._found.items()]
         write_text(file, json.dumps({"schema_version": SCHEMA_VERSION, "jobs": jobs}))  # in one line it is read in no time
 
 
@@ -85,10 +85,15 @@ def read_settled(file: Path) -> SettledJobs:
     """The jobs at rest that an earlier process wrote down; none where they cannot be read: it only saves time."""
     try:
         content = json.loads(file.read_bytes())
-        jobs = content["jobs"] if content["schema_version"] == SCHEMA_VERSION else {}
-        return SettledJobs({job_id: ([tuple(one) for one in row["stamps"]], _job(row)) for job_id, row in jobs.items()})
+        jobs = content["jobs"] if content["schema_version"] == SCHEMA_VERSION else []
+        return SettledJobs({row["job_id"]: ([tuple(one) for one in row["stamps"]], _job(row)) for row in jobs})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return SettledJobs()
+
+
+def _row(job: SettledJob) -> dict[str, Any]:
+    success = None if job.success is None else vars(job.success)
+    return vars(job) | {"success": success, "spent": vars(job.spent), "history": vars(job.history)}
 
 
 def _job(row: dict[str, Any]) -> SettledJob:

@@ -173,7 +173,7 @@ def test_what_was_written_a_moment_ago_is_not_remembered(study: TinyStudy, monke
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"schema_version": 1, "jobs": {"a": {"stamps": [1]}}}', '{"schema_version": 2}']
+    "text", ["", "[]", "{}", '{"schema_version": 1, "jobs": [{"job_id": "a", "stamps": [1]}]}', '{"schema_version": 2}']
 )
 def test_a_damaged_memory_costs_time_only(study: TinyStudy, text: str) -> None:
     study.paths.settled_jobs.write_text(text)
