@@ -8,7 +8,7 @@ from typing import Any
 from marked_tables import filled
 
 END = "<!-- end of the table -->"
-SECTIONS = ("training", "inference", "data", "start")
+SECTIONS = ("training", "inference", "data", "start", "studies")
 
 
 def machine(run: dict[str, Any]) -> str:
