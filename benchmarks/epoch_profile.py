@@ -22,7 +22,7 @@ KINDS = {
     "activation and pooling": ("gelu", "threshold", "clamp_min", "relu", "pool", "upsample", "tanh", "sigmoid"),
     "Fourier transform": ("fft",),
     "optimizer and clipping": ("addcdiv", "addcmul", "lerp", "vector_norm", "foreach"),
-    "photons parted": ("binomial",),
+    "photons parted": ("binomial", "random_", "bitwise", "index_select", "scatter_"),
 }
 """Which operators count as what: the first kind one of whose words is in the operator's name."""
 OTHERS = "the rest: copies, sums, products, canvases"

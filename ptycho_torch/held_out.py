@@ -17,7 +17,8 @@ from ptycho_torch.config import JobConfig
 from ptycho_torch.dataset import ScanTensors, counter_seed
 from ptycho_torch.errors import PtychoError
 from ptycho_torch.grouping import draw_groups
-from ptycho_torch.losses import dealing_device, poisson_deviance, split_photons
+from ptycho_torch.losses import poisson_deviance
+from ptycho_torch.photon_dealing import dealing_device, split_photons
 from ptycho_torch.physics import cut_patches, diffraction_intensity
 
 Predictor = Callable[[Tensor, Tensor, Tensor], Tensor]

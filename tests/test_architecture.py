@@ -136,7 +136,7 @@ FLOORS = {
         ["canvas_sight"],
         ["data_consistency", "bundle"],
         ["held_out", "model", "training_log", "tensorboard_events"],
-        ["dataset", "evaluation", "losses", "checkpoints", "simulation", "overlap_views"],
+        ["dataset", "evaluation", "losses", "photon_dealing", "checkpoints", "simulation", "overlap_views"],
         ["foreign_scans.recognition", "foreign_scans.probe_window", "foreign_scans.merged_geometry"],
         ["foreign_scans.named_scan", "foreign_scans.ptychodus_hdf5", "foreign_scans.detector_window"],
         [
