@@ -58,11 +58,11 @@ def split_photons(counts: Tensor, fraction: float, generator: Generator) -> tupl
     """
     fed = torch.zeros_like(counts, memory_format=torch.contiguous_format)
     for photons, dealt in _a_few_at_a_time(counts, fed, generator.device):
-        lit = _where(photons > 0)
+        lit = _more_than(0, photons)
         _lay(dealt, lit, _by_table(photons.index_select(0, lit), fraction, generator))
     if counts.numel() and counts.max() > MOST_BY_TABLE:
         for photons, dealt in _a_few_at_a_time(counts, fed, generator.device):
-            bright = _where(photons > MOST_BY_TABLE)
+            bright = _more_than(MOST_BY_TABLE, photons)
             many = photons.index_select(0, bright)
             _lay(dealt, bright, torch.binomial(many, torch.full_like(many, fraction), generator=generator))
     return fed, counts - fed
@@ -78,9 +78,11 @@ def _lay(dealt: Tensor, pixels: Tensor, photons: Tensor) -> None:
     dealt.scatter_(0, pixels.to(dealt.device), photons.to(dealt))
 
 
-def _where(chosen: Tensor) -> Tensor:
-    """The rows of what is true: NumPy finds them in a quarter of the time that PyTorch takes on a CPU."""
-    return torch.from_numpy(np.flatnonzero(chosen.numpy())) if chosen.device.type == "cpu" else chosen.nonzero()[:, 0]
+def _more_than(least: int, photons: Tensor) -> Tensor:
+    """The rows of pixels (m,) with more photons: NumPy finds them in a fifth of the time that PyTorch takes on a CPU."""
+    if photons.device.type == "cpu":
+        return torch.from_numpy(np.flatnonzero(photons.numpy() > least))
+    return (photons > least).nonzero()[:, 0]
 
 
 def _by_table(photons: Tensor, fraction: float, generator: Generator) -> Tensor:
