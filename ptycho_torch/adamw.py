@@ -6,6 +6,7 @@ which costs a job as long to start as PyTorch itself.
 
 import math
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -32,19 +33,25 @@ class AdamW:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move every weight that has a gradient."""
-        for name, weight in self._weights.items():
-            if weight.grad is not None:
-                self._steps[name] += 1
-                self._move(weight, weight.grad, self._means[name], self._squares[name], self._steps[name])
+        """Move every weight that has a gradient: all of them by one call for each operation, for most are small."""
+        moved = {name: weight for name, weight in self._weights.items() if weight.grad is not None}
+        for name in moved:
+            self._steps[name] += 1
+        if moved:
+            self._move(list(moved), list(moved.values()))
 
-    def _move(self, weight: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, step: int) -> None:
-        weight.mul_(1 - self.rate * self._weight_decay)
-        mean.lerp_(gradient, 1 - BETAS[0])
-        square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-        mean_bias, square_bias = (1 - beta**step for beta in BETAS)
-        spread = (square.sqrt() / math.sqrt(square_bias)).add_(EPSILON)
-        weight.addcdiv_(mean, spread, value=-(self.rate / mean_bias))
+    def _move(self, names: list[str], weights: list[Tensor]) -> None:
+        gradients = [cast(Tensor, weight.grad) for weight in weights]
+        means, squares = ([moments[name] for name in names] for moments in (self._means, self._squares))
+        mean_biases, square_biases = ([1 - beta ** self._steps[name] for name in names] for beta in BETAS)
+        torch._foreach_mul_(weights, 1 - self.rate * self._weight_decay)
+        torch._foreach_lerp_(means, gradients, 1 - BETAS[0])
+        torch._foreach_mul_(squares, BETAS[1])
+        torch._foreach_addcmul_(squares, gradients, gradients, 1 - BETAS[1])
+        spreads = torch._foreach_sqrt(squares)
+        torch._foreach_div_(spreads, [math.sqrt(bias) for bias in square_biases])
+        torch._foreach_add_(spreads, EPSILON)
+        torch._foreach_addcdiv_(weights, means, spreads, [-(self.rate / bias) for bias in mean_biases])
 
     def moments(self) -> dict[str, Tensor]:
         """What the next steps depend on beside the weights: `<weight>.step`, `.exp_avg` and `.exp_avg_sq`, not copied."""
