@@ -60,9 +60,10 @@ class GroupCanvas:
         corners = centers_yx - centers_yx.amin(dim=1, keepdim=True)
         height, width = (corners.amax(dim=(0, 1)) + patch_size).tolist() if sides is None else sides
         self.shape = (centers_yx.shape[0], height, width)
-        within_group = patch_indices(corners.flatten(0, 1) + patch_size // 2, patch_size, width)
-        first = height * width * torch.arange(centers_yx.shape[0], device=centers_yx.device)
-        self._indices = within_group.view(*centers_yx.shape[:2], patch_size, patch_size) + first[:, None, None, None]
+        # One below the other the canvases are one that is as high as all of them.
+        corners[..., 0] += height * torch.arange(centers_yx.shape[0], device=centers_yx.device)[:, None]
+        indices = patch_indices(corners.flatten(0, 1) + patch_size // 2, patch_size, width)
+        self._indices = indices.view(*centers_yx.shape[:2], patch_size, patch_size)
 
     def sum(self, patches: Tensor) -> Tensor:
         """Patches (B, C, N, N) added up where they lie: (B, H, W), 0 where none lies."""
