@@ -141,6 +141,13 @@ class Duel:
             return
         self._resumed, self._cpu_resumed = time.perf_counter(), time.process_time()
 
+    def see_every_shape(self) -> None:
+        """Step once on a batch of every shape: oneDNN compiles for each and keeps that, so that who comes first pays for both."""
+        seen = {(batch.canvas_shape, batch.turn & 4): batch for batch in self.batches}
+        with _any_order():
+            for batch in seen.values():
+                self.bare.step(batch)
+
     def is_over(self) -> bool:
         """Whether there are runs enough."""
         return len(self.pairs.ours_s) >= self.runs
@@ -185,6 +192,8 @@ def duel(cell: Cell, scan: ScanTensors, of: JobConfig, folder: Path) -> Duel:
     batches = bare_batches(scan, of, WARM_UP_STEPS + MANY_RUNS * MOST_STEPS_A_RUN)
     bare = bare_loop(of, device, half=half)
     one = Duel(bare, batches, device, torch.bfloat16 if half else torch.float32)
+    if device.type == "cpu":
+        one.see_every_shape()
     try:
         train(of, scan, Surroundings(folder, folder / "checkpoints", 1, one.report, one.is_over))
     except Interrupted:
