@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ptycho_torch.config import JobConfig
 from ptycho_torch.dataset import ScanTensors, counter_seed
-from ptycho_torch.devices import make_repeatable
+from ptycho_torch.devices import keep_freed_memory, make_repeatable
 from ptycho_torch.held_out import part_photons
 from ptycho_torch.learning import learning_rate
 from ptycho_torch.lessons import STEP_PURPOSE, lessons
@@ -202,7 +202,9 @@ def duel(cell: Cell, scan: ScanTensors, of: JobConfig, folder: Path) -> Duel:
 
 
 def measured(cell: Cell, train_file: Path, folder: Path, device_name: str, threads: int) -> list[Measure]:
-    """The lines of a cell."""
+    """The lines of a cell, in a process that keeps freed memory, as a job's does: or whoever comes first after the system took it
+    is handed it page for page, and the other takes it over."""
+    keep_freed_memory()
     scan = scan_of(train_file, device_name)
     device = scan.counts.device
     if cell.precision == "bfloat16" and not has_bfloat16(device):
