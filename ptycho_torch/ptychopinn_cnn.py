@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ptycho_torch.network_parts import glorot_, pad_to_window
+from ptycho_torch.network_parts import glorot_
 from ptycho_torch.physics import intensity
 from ptycho_torch.precision import Precision, in_precision
 from ptycho_torch.reassembly import CanvasSides
@@ -62,11 +62,10 @@ class Decoder(nn.Module):
     def forward(self, code: Tensor) -> Tensor:
         """(B, W, 8, 8) -> (B, C, N, N)."""
         features = self.stages(code)
-        center, frame = self.center_head(features), self.frame_head(features)
-        margin = center.shape[-1] // 2
-        outside = 1 - pad_to_window(torch.ones_like(center), margin, 0.0)
-        coarse = functional.interpolate(frame, scale_factor=2.0, mode="nearest")
-        return pad_to_window(center, margin, 0.0) + outside * coarse
+        patches = functional.interpolate(self.frame_head(features), scale_factor=2.0, mode="nearest")
+        margin = features.shape[-1] // 2
+        patches[..., margin:-margin, margin:-margin] = self.center_head(features)
+        return patches
 
 
 class PtychoPINN(nn.Module):
