@@ -89,7 +89,7 @@ class BareAutoEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.half_precision = half
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.channels_last = channels_last
         layers: list[nn.Module] = []
         for before, after in zip((patches, *widths[:-1]), widths, strict=True):
             layers += [*_convs(before, after, after), nn.MaxPool2d(2)]
@@ -100,5 +100,8 @@ class BareAutoEncoder(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, N, N) -> what amplitude and phase are made of, (B, C, N, N) each."""
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.half_precision):
-            code = self.encoder(x.contiguous(memory_format=self.memory_format))
+            if self.channels_last:
+                x = x.contiguous(memory_format=torch.channels_last)
+                x = x.as_strided(x.shape, (x.stride(0), 1, x.shape[1] * x.shape[3], x.shape[1]))  # for a single channel, too
+            code = self.encoder(x)
             return self.amplitude(code).float(), self.phase(code).float()

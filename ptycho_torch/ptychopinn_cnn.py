@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ptycho_torch.network_parts import glorot_
+from ptycho_torch.network_parts import channels_last, glorot_
 from ptycho_torch.physics import intensity
 from ptycho_torch.precision import Precision, in_precision
 from ptycho_torch.reassembly import CanvasSides
@@ -107,8 +107,7 @@ class PtychoPINN(nn.Module):
         self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0, canvas_px: CanvasSides | None = None
     ) -> Tensor:
         """Patches of groups of patterns: see `PatchNetwork`. It sees no image to be turned, and needs no centres or canvas."""
-        # Channels last, and every layer follows, as in the U-Net.
-        images = _normalized_amplitude(counts, probes).contiguous(memory_format=torch.channels_last)
+        images = channels_last(_normalized_amplitude(counts, probes))
         with in_precision(self._precision, counts.device):
             code = self.encoder(images)
             amplitude, phase = self.amplitude(code), self.phase(code)

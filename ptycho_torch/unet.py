@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ptycho_torch.network_parts import glorot_
+from ptycho_torch.network_parts import channels_last, glorot_
 from ptycho_torch.precision import Precision, in_precision
 
 
@@ -54,9 +54,8 @@ class UNet(nn.Module):
         height, width = images.shape[-2:]
         multiple = 2 ** len(self.up)
         padded = functional.pad(images, (0, -width % multiple, 0, -height % multiple))
-        # Channels last, and every layer follows: a fifth less time on a CPU.
         with in_precision(self._precision, images.device):
-            features = self._pass(padded.contiguous(memory_format=torch.channels_last))
+            features = self._pass(channels_last(padded))
         out: Tensor = self.head(features.float())
         return out[..., :height, :width]
 

@@ -112,6 +112,20 @@ def test_a_group_is_seen_as_one(training: TrainingConfig) -> None:
     assert not torch.allclose(model.network(counts, probes, centers)[:, 3], model.network(others, probes, centers)[:, 3])
 
 
+@both
+@pytest.mark.parametrize("gridsize", [1, 2])
+def test_channels_of_a_pixel_lie_together_from_layer_to_layer(training: TrainingConfig, gridsize: int) -> None:
+    model = _model(training, gridsize)
+    heads = {id(layer) for name, layer in model.named_modules() if name.endswith("head")}  # after them pixels count alone
+    inner = [layer for layer in model.modules() if isinstance(layer, torch.nn.Conv2d) and id(layer) not in heads]
+    strides: list[int] = []
+    for layer in inner:
+        layer.register_forward_hook(lambda _, __, out: strides.append(out.stride(1)))
+    model(*_scene(2, gridsize**2))
+    assert len(strides) >= len(inner) > 4
+    assert set(strides) == {1}
+
+
 def test_unet_leaves_the_margin_empty() -> None:
     patches = _model(UNET).network(*_scene(2, 1))
     margin = torch.ones(N, N, dtype=torch.bool)
