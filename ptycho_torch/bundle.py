@@ -16,6 +16,7 @@ from ptycho_torch.checkpoints import NamedTensors, detached, read_tensors
 from ptycho_torch.config import EXECUTION_FIELDS, JobConfig, TrainingConfig
 from ptycho_torch.errors import CheckpointError
 from ptycho_torch.model import PtychoModel, build_model
+from ptycho_torch.precision import Precision
 
 WEIGHTS_NAME = "model.safetensors"
 FACTS_NAME = "model.json"
@@ -130,8 +131,13 @@ def bundle_job(facts: dict[str, Any]) -> JobConfig:
     )
 
 
-def load_model(folder: Path) -> tuple[PtychoModel, dict[str, Any]]:
+def load_model(folder: Path, auto: Precision = "auto") -> tuple[PtychoModel, dict[str, Any]]:
     """The trained network of a bundle, and the bundle's facts.
+
+    Parameters
+    ----------
+    auto
+        What the precision `auto` is to mean in it; otherwise the hardware that it meets decides.
 
     Raises
     ------
@@ -141,7 +147,10 @@ def load_model(folder: Path) -> tuple[PtychoModel, dict[str, Any]]:
     weights, facts = read_bundle(folder)
     try:
         job = bundle_job(facts)
-        model = build_model(job.training, job.patch_size_px, job.gridsize)
+        training = job.training
+        if training.precision == "auto":
+            training = training.model_copy(update={"precision": auto})
+        model = build_model(training, job.patch_size_px, job.gridsize)
         model.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(

@@ -79,7 +79,7 @@ class TrainingConfig(Strict):
     """Null trains no second network; refinement is then data-consistency steps alone."""
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.125
     """Share of the training half, a strip at its far end, kept for choosing the best weights."""
-    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the convolutions; `bfloat16` halves the time on a CPU with AMX or AVX-512 BF16 or a GPU with tensor cores, and takes ten
     times as long on a CPU without; `auto` takes it where the hardware has it. Physics and the last layer of a U-Net stay in
     float32."""

@@ -81,7 +81,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def same_answers(program_file: Path, n_members: int) -> None:
     """Any number of groups, however far apart their patterns."""
-    program, model = torch.export.load(program_file).module(), load_model(program_file.parent)[0].eval()
+    program, model = torch.export.load(program_file).module(), load_model(program_file.parent, auto="float32")[0].eval()
     for n_groups, spread_px in ((1, 1), (1, 17), (5, 40)):
         inputs = tuple(some_groups(n_groups, n_members, spread_px).values())
         with torch.no_grad():
@@ -91,7 +91,7 @@ def same_answers(program_file: Path, n_members: int) -> None:
 def test_a_program_runs_without_this_package(traced: Path, tmp_path: Path) -> None:
     inputs = some_groups(3, 4, spread_px=20)
     patches, printed = answer_without_us(traced, tmp_path, inputs)
-    model = load_model(traced.parent)[0].eval()
+    model = load_model(traced.parent, auto="float32")[0].eval()
     with torch.no_grad():
         expected = model(inputs["counts"], inputs["probes"], inputs["centers"]).numpy()
     np.testing.assert_array_equal(patches, expected)

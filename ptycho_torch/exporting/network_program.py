@@ -2,7 +2,8 @@
 
     patches = program(counts, probes, centers_yx)      what goes in and out is `PtychoModel.forward`'s, for any number of groups
 
-The network as it is trained, without its refiner, which looks at a whole scan. Beside the program the file holds `facts.json`,
+The network as it is trained, without its refiner, which looks at a whole scan; in float32 unless the training's precision is
+`bfloat16` by name. Beside the program the file holds `facts.json`,
 the record of the bundle, with the conventions in words.
 """
 
@@ -51,7 +52,7 @@ def write_program(content: ExportContent, path: Path) -> None:
     ConfigError
         This PyTorch cannot trace the network.
     """
-    model, facts = load_model(content.folder)
+    model, facts = load_model(content.folder, auto="float32")  # a program is for machines that nobody knows yet
     stream = io.BytesIO()
     program = _traced(PtychoModel(model.network), facts)
     torch.export.save(program, stream, extra_files={FACTS_NAME: json.dumps(facts, indent=2)})
