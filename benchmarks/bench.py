@@ -7,6 +7,7 @@ and is no error.
 import argparse
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import grouping_and_data
@@ -16,12 +17,12 @@ import starting
 import torch
 import training_throughput
 from epoch_profile import profile
-from machine import this_machine
+from machine import has_bfloat16, this_machine
 from measures import Measure, write
 from rich.console import Console
 from rich.table import Table
 from scenes import dataset_files
-from training_throughput import FULL, QUICK
+from training_throughput import FULL, QUICK, Cell
 
 THREADS = 2
 RUNS = 5
@@ -46,7 +47,7 @@ def main() -> None:
         measures.append(measure)
         console.print(_line(measure), highlight=False)
     files = dataset_files(FOLDER / "data")
-    profiles = [profile(cell, files[0], THREADS) for cell in QUICK]
+    profiles = [profile(cell, files[0], THREADS) for cell in _profiled()]
     write(arguments.output, machine, measures, profiles, arguments.full)
     console.print(_table(measures))
     console.print(f"written to {arguments.output}")
@@ -75,6 +76,12 @@ def _measures(cells: tuple[training_throughput.Cell, ...]) -> Iterator[Measure]:
     yield from grouping_and_data.measured(FOLDER / "data", THREADS, RUNS)
     yield from starting.measured(FOLDER / "start", THREADS, RUNS)
     yield from large_studies.measured(FOLDER / "studies")
+
+
+def _profiled() -> list[Cell]:
+    """The quick cells, and where the hardware has bfloat16 the same in that."""
+    halves = [replace(cell, precision="bfloat16") for cell in QUICK] if has_bfloat16(torch.device("cpu")) else []
+    return [*QUICK, *halves]
 
 
 def _line(measure: Measure) -> str:

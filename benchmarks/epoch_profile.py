@@ -36,7 +36,9 @@ def kind_of(operator: str) -> str:
 def profile(cell: Cell, train_file: Path, threads: int) -> dict[str, Any]:
     """Shares of an epoch on the CPU: of its steps by kind, and of validation and the checkpoint beside them."""
     scan = scan_of(train_file, "cpu")
-    of = job(cell.architecture, cell.gridsize, threads=threads, batch_size=cell.batch_size, device="cpu")
+    of = job(
+        cell.architecture, cell.gridsize, threads=threads, batch_size=cell.batch_size, precision=cell.precision, device="cpu"
+    )
     make_repeatable(deterministic=True, threads=threads)
     model = seeded_model(of)
     lesson = lessons(model, scan, of)[0]

@@ -23,6 +23,8 @@ FEW, FEWER = 1_000, 10
 RUNS = 5
 BUNDLE_BYTES = 20_000
 """So that what is measured is the launcher: of larger ones a cold collect also reads and digests the bytes."""
+REST_S = 3.0
+"""After which files that were written a moment ago are remembered."""
 MOST_GIB = 1.0
 MOST_GROWTH = 1.2
 EXPAND = (
@@ -64,7 +66,7 @@ def measured(folder: Path) -> Iterator[Measure]:
     try:
         yield _expanded(studies[JOBS])
         cold = {jobs: [_verb(study, "collect", 0, 1)] for jobs, study in studies.items()}
-        time.sleep(3)  # what was written a moment ago is not remembered
+        time.sleep(REST_S)
         for jobs, study in studies.items():
             cold[jobs] += [_verb(study, "collect", 0, 1) for _ in range(2 if jobs == JOBS else 4)]
         warm = {jobs: [_verb(study, "status", 1) for _ in range(RUNS)] for jobs, study in studies.items()}

@@ -58,7 +58,7 @@ def test_the_bare_loop_and_the_trainer_of_the_default_network_do_the_same(gridsi
 
 @pytest.mark.parametrize("gridsize", [1, 2])
 def test_the_bare_loop_and_the_trainer_of_ptychopinn_do_the_same(gridsize: int) -> None:
-    job = tiny_job(gridsize=gridsize, architecture="ptychopinn", n_filters_scale=1)
+    job = tiny_job(gridsize=gridsize, architecture="ptychopinn", n_filters_scale=1, precision="float32")
     training, networks = _module("training_throughput"), _module("bare_networks")
     network = networks.BareAutoEncoder(job.group_size, widths=(64, 128))
     bare_loop = _module("bare_loop")
@@ -71,7 +71,7 @@ def test_the_bare_loop_and_the_trainer_of_ptychopinn_do_the_same(gridsize: int) 
 def test_the_bare_loop_steps_between_the_trainers_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_module("machine"), "GEMM_SIDE", 64)
     training = _module("training_throughput")
-    job = tiny_job(batch_size=1, unet_widths=(16, 32, 48, 64))
+    job = tiny_job(batch_size=1, unet_widths=(16, 32, 48, 64), precision="float32")
     cell = training.Cell("backprojection_unet", 1, 1, "float32")
     duel = training.duel(cell, tiny_scan(), job, tmp_path)
     made = training.WARM_UP_STEPS + duel.runs * duel.steps_a_run
@@ -109,6 +109,17 @@ def test_a_ratio_is_the_median_of_runs_taken_in_turn() -> None:
     calls: list[str] = []
     alternation.alternated(lambda: calls.append("ours"), lambda: calls.append("bare"), 2)
     assert calls == ["ours", "bare"] * 3
+
+
+def test_large_studies_are_measured_as_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    studies = _module("large_studies")
+    for name, jobs in {"JOBS": 60, "FEW": 20, "FEWER": 10, "RUNS": 1, "REST_S": 0.0}.items():
+        monkeypatch.setattr(studies, name, jobs)
+    lines = list(studies.measured(tmp_path / "studies"))
+    assert [line.required for line in lines] == [1.0, 1.0, 10.0, studies.MOST_GIB, studies.MOST_GROWTH, studies.MOST_GROWTH]
+    assert all(line.value is not None for line in lines)
+    assert 0.02 < lines[3].value < 1.0, "GiB"
+    assert not (tmp_path / "studies").exists()
 
 
 def test_the_page_is_filled_from_the_file_that_is_written(tmp_path: Path) -> None:
