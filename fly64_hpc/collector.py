@@ -27,9 +27,9 @@ from fly64_hpc.job_record import (
     skipped_condition,
 )
 from fly64_hpc.job_state import JobState, QueueFacts
+from fly64_hpc.known_jobs import KnownJobs
 from fly64_hpc.manifest import job_entry, manifest
 from fly64_hpc.outcome import Outcome, Witnesses, is_earlier, judge, success
-from fly64_hpc.settled_jobs import SettledJobs
 from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.slurm.task_logs import NO_EVIDENCE
 from fly64_hpc.study_directory import StoredStudy, read_study
@@ -125,13 +125,13 @@ class StudyView:
         return bool(self.open_parts) or any(view.outcome.is_live for view in self.jobs)
 
 
-def look(paths: StudyPaths, calls: SlurmCalls | None = None, settled: SettledJobs | None = None) -> StudyView:
+def look(paths: StudyPaths, calls: SlurmCalls | None = None, known: KnownJobs | None = None) -> StudyView:
     """Gather and judge; writes nothing. Slurm is asked once, and not at all about what has proven its success.
 
     Parameters
     ----------
-    settled
-        Jobs at rest, of which it is known what their files say; none where every file is to be read.
+    known
+        What was found of jobs before; none of them where every file is to be read.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def look(paths: StudyPaths, calls: SlurmCalls | None = None, settled: SettledJob
     study = read_study(paths)
     submissions = tuple(read_submissions(paths))
     training = str(paths.training)
-    files = [read_job(job, f"{training}/{job.folder}", settled or SettledJobs()) for job in study.jobs]
+    files = [read_job(job, f"{training}/{job.folder}", known or KnownJobs()) for job in study.jobs]
     proven = frozenset(one.job.job_id for one in files if one.success is not None)
     facts = executor_facts.gather(paths, submissions, proven, calls)
     skipped = read_skipped_views(paths.skip_summary)
@@ -151,26 +151,26 @@ def look(paths: StudyPaths, calls: SlurmCalls | None = None, settled: SettledJob
     return StudyView(paths, study, jobs, submissions, skipped, tuple(facts.problems), unheard, facts.open_parts)
 
 
-def look_again(paths: StudyPaths, calls: SlurmCalls | None, settled: SettledJobs) -> StudyView:
-    """Look, and note which jobs have come to rest: the next look need not read them."""
+def look_again(paths: StudyPaths, calls: SlurmCalls | None, known: KnownJobs) -> StudyView:
+    """Look, and note what was found: the next look need not read the same again."""
     looked_ns = time.time_ns()
-    view = look(paths, calls, settled)
+    view = look(paths, calls, known)
     for job in view.jobs:
-        if not job.files.is_settled:
-            settled.note(job.job.job_id, job.files.root, job.files.at_rest(), looked_ns)
+        if not job.files.is_known:
+            known.note(job.job.job_id, job.files.root, job.files.to_keep(), looked_ns)
     return view
 
 
-def collect(paths: StudyPaths, calls: SlurmCalls | None = None, settled: SettledJobs | None = None) -> StudyView:
+def collect(paths: StudyPaths, calls: SlurmCalls | None = None, known: KnownJobs | None = None) -> StudyView:
     """Look, and write manifest and checkpoint index; see `look`."""
-    settled = settled or SettledJobs()
+    known = known or KnownJobs()
     with _one_collector(paths):
-        view = look_again(paths, calls, settled)
+        view = look_again(paths, calls, known)
         entries = [_entry(paths, job) for job in view.jobs]
         write_json(
             paths.manifest, manifest(paths, view.study, entries, view.skipped_views, view.submissions, _created_utc(paths))
         )
-        settled.write(paths.settled_jobs)
+        known.write(paths.known_jobs)
         if not paths.is_phase_f:  # solvers leave no checkpoints
             checkpoint_index.write_index(paths, view.study.design.study, [job.job for job in view.jobs])
     return view

@@ -137,6 +137,8 @@ class Matrix:
 
     def _is_excluded(self, values: dict[str, Any]) -> bool:
         """Whether an entry leaves the cell out; each that does is noted."""
+        if not self._excluded:
+            return False
         hits = [
             number
             for number, entry in enumerate(self._excluded)

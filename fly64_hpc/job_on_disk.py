@@ -20,7 +20,7 @@ from fly64_hpc.job_record import (
     read_record,
     says_success,
 )
-from fly64_hpc.settled_jobs import SettledJob, SettledJobs, Success
+from fly64_hpc.known_jobs import KnownJob, KnownJobs, Success
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class JobOnDisk:
     job: TrainingJob
     root: str
     """Their folder."""
-    is_settled: bool = False
-    """Whether it is at rest, and what is said of it here comes from an earlier look."""
+    is_known: bool = False
+    """Whether what is said of it here comes from an earlier look, and its files are as they were then."""
 
     @cached_property
     def paths(self) -> JobPaths:
@@ -69,7 +69,7 @@ class JobOnDisk:
     @cached_property
     def record(self) -> AttemptRecord | DamagedRecord | None:
         """That of the success or else of the newest attempt, where it has left one."""
-        return self._newest if self.is_settled else None if self.damage else self._proven or self._newest
+        return self._newest if self.is_known else None if self.damage else self._proven or self._newest
 
     @cached_property
     def records(self) -> list[AttemptRecord]:
@@ -93,17 +93,19 @@ class JobOnDisk:
         """The number of the newest attempt; 0 where none was begun."""
         return self._numbers[-1] if self._numbers else 0
 
-    def at_rest(self) -> SettledJob | None:
-        """What to keep of it for later looks; None where it is not at rest, or more files than the newest attempt's matter."""
-        if self.config_sha256 is None or (self.newest and not self._has_ended()):
+    def to_keep(self) -> KnownJob | None:
+        """What to keep of it for later looks; None where more files than those of the newest attempt decide what it is."""
+        if self.config_sha256 is None or not (self.newest == 0 or self._is_decided_by_newest()):
             return None
-        return SettledJob(self.config_sha256, self.attempts, self.newest, self.success, self.spent, self.history)
+        has_ended = not isinstance(self._newest, AttemptRecord) or self._newest.ended_utc is not None
+        spent = self.spent if has_ended else None
+        return KnownJob(self.config_sha256, self.attempts, self.newest, self.success, spent, self.history)
 
-    def _has_ended(self) -> bool:
+    def _is_decided_by_newest(self) -> bool:
         if self.success is not None:
             return self.success.attempt == self.newest
-        is_ended = isinstance(self._newest, AttemptRecord) and self._newest.ended_utc is not None
-        return is_ended and not any(record.state == "succeeded" for record in self.records)  # whose bundle may come back
+        says_success = any(record.state == "succeeded" for record in self.records)  # its bundle may come back
+        return isinstance(self._newest, AttemptRecord) and not says_success
 
     @cached_property
     def history(self) -> HistoryEnd:
@@ -127,12 +129,14 @@ class JobOnDisk:
         return proven_success(self.paths, self.spec.config_sha256, self._numbers[:-1])
 
 
-def read_job(job: TrainingJob, root: str, settled: SettledJobs) -> JobOnDisk:
-    """A job as its files have it now; what decides its state is read at once, and not at all of a job that is settled."""
-    known = settled.of(job.job_id, root)
-    found = JobOnDisk(job, root, is_settled=known is not None)
-    if known is None:
+def read_job(job: TrainingJob, root: str, known: KnownJobs) -> JobOnDisk:
+    """A job as its files have it now; what decides its state is read at once, where it is not known."""
+    before = known.of(job.job_id, root)
+    found = JobOnDisk(job, root, is_known=before is not None)
+    if before is None:
         _ = found.damage, found.success, found.record
-    else:
-        vars(found).update(vars(known), damage="")  # the same names, as if they had been read
+    else:  # the same names, as if they had been read
+        vars(found).update(vars(before), damage="")
+        if before.spent is None:
+            del vars(found)["spent"]
     return found

@@ -206,9 +206,9 @@ class StudyPaths:
         return self.root / ".collect.lock"
 
     @property
-    def settled_jobs(self) -> Path:
-        """What the collector found of jobs at rest, for `status`."""
-        return self.root / "settled_jobs.json"
+    def known_jobs(self) -> Path:
+        """What the collector found of jobs, for `status`."""
+        return self.root / "known_jobs.json"
 
     @property
     def checkpoint_index(self) -> Path:

@@ -10,6 +10,7 @@ Success needs the record and the bundle. The executor alone never makes success;
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 
 from fly64_hpc.job_record import AttemptRecord, DamagedRecord, JobError
 from fly64_hpc.job_state import ExecutorFact, JobState
@@ -98,6 +99,7 @@ class Outcome:
         return not self.is_live and self.state is not JobState.SUCCEEDED
 
 
+@cache
 def success(attempt: int) -> Outcome:
     """Of a job whose attempt recorded its success and whose bundle has the recorded sha256: no other witness outbids the two."""
     return Outcome(JobState.SUCCEEDED, f"attempt {attempt} finished, bundle sha256 matches")

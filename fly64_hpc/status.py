@@ -10,7 +10,7 @@ from fly64_hpc.glance import plain, words
 from fly64_hpc.glance.facts import StudyGlance, glance
 from fly64_hpc.glance.machine import machine_view
 from fly64_hpc.job_paths import StudyPaths
-from fly64_hpc.settled_jobs import SettledJobs, read_settled
+from fly64_hpc.known_jobs import KnownJobs, read_known
 from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.watching import PLAIN_PERIOD_S, views
 
@@ -27,11 +27,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--watch", action="store_true", help="show it again and again, until nobody is at work on it or Ctrl-C")
     arguments = parser.parse_args(argv)
     output, calls, paths = Output(arguments.json), SlurmCalls(), study_paths(arguments)
-    settled = read_settled(paths.settled_jobs)
+    known = read_known(paths.known_jobs)
     if arguments.watch:
-        seen = _watch(paths, output, calls, settled)
+        seen = _watch(paths, output, calls, known)
     else:
-        seen = glance(look(paths, calls, settled))
+        seen = glance(look(paths, calls, known))
         _show(seen, output, calls)
     if output.as_json:
         output.result(machine_view(seen, dict(calls.counts)))
@@ -63,9 +63,9 @@ def _sums(seen: StudyGlance, calls: SlurmCalls) -> list[str]:
     return [text for text in (words.counts(seen), words.costs(seen), _called(calls)) if text]
 
 
-def _watch(paths: StudyPaths, output: Output, calls: SlurmCalls, settled: SettledJobs) -> StudyGlance:
+def _watch(paths: StudyPaths, output: Output, calls: SlurmCalls, known: KnownJobs) -> StudyGlance:
     """Show the study until nobody is at work on it; what it was then is returned."""
-    looks = views(paths, calls, writes=False, poll_s=WATCH_PERIOD_S, settled=settled)
+    looks = views(paths, calls, writes=False, poll_s=WATCH_PERIOD_S, known=known)
     if _is_terminal(output):
         return _watch_live(looks, calls)
     return _watch_plainly(looks, output.say, calls)

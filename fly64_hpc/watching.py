@@ -10,7 +10,7 @@ from fly64_hpc.command_line import Output
 from fly64_hpc.history import last_epoch
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_state import JobState
-from fly64_hpc.settled_jobs import SettledJobs
+from fly64_hpc.known_jobs import KnownJobs
 from fly64_hpc.slurm.calls import SlurmCalls
 
 MOST_RUNNING = 12
@@ -69,7 +69,7 @@ def views(
     *,
     writes: bool = True,
     poll_s: float = POLL_S,
-    settled: SettledJobs | None = None,
+    known: KnownJobs | None = None,
 ) -> Iterator[StudyView]:
     """The study again and again, until no job is live; now and then it is collected too, where that is wanted.
 
@@ -77,21 +77,21 @@ def views(
     ----------
     poll_s
         Between two looks at a study that only this machine runs; Slurm is asked less often.
-    settled
-        Jobs that are known to be at rest; those that come to rest meanwhile join them.
+    known
+        What was found of jobs before; what is found meanwhile joins it.
     """
-    settled = settled or SettledJobs()
+    known = known or KnownJobs()
     collect_at = 0.0
     states: list[JobState] = []
     pause = Pause()
     while True:
         looked_at = time.monotonic()
         if writes and looked_at > collect_at:
-            view = collect(paths, calls, settled)
+            view = collect(paths, calls, known)
             taken_s = time.monotonic() - looked_at
             collect_at = looked_at + max(COLLECT_PERIOD_S, MOST_COLLECTING * taken_s)
         else:
-            view = look_again(paths, calls, settled)
+            view = look_again(paths, calls, known)
         yield view
         if not view.is_live():
             return

@@ -69,7 +69,7 @@ FLOORS = {
         ["comparison", "best_job"],
         ["handing_over", "collector", "verification"],
         ["job_on_disk"],
-        ["settled_jobs"],
+        ["known_jobs"],
         ["attempt_costs"],
         [
             "executor_facts",

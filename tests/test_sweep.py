@@ -64,7 +64,7 @@ def value_of(design: StudyDesign, key: str) -> Any:
 
 
 def test_a_study_of_no_sweep_is_what_it_was_before_there_were_any() -> None:
-    study = load_study(SMOKE)
+    study = load_study(SMOKE, [Override(("training", "precision"), "float32", "--set")])  # which was the default then
     assert study.sha256 == "35850d4db1060425d5af7cd0e4b3293507f6584ba6ef20d63b806f5719ba5a21"
     assert sha256_json(study.design.model_dump(mode="json")) == "add9c0efd5d516e2781c80529a0ecd03f8251f922e0fb174f3bf2e55d241941d"
     job = study.jobs[-1]

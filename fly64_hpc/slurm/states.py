@@ -172,6 +172,8 @@ def _add_step(incarnation: Incarnation, cells: list[str]) -> None:
 
 def _indices(text: str) -> list[int | None]:
     """`N/A` for no array, `4`, or `[0-3,7%2]` for several waiting tasks."""
+    if text.isdecimal():  # as nearly all are
+        return [int(text)]
     if text == "N/A":
         return [None]
     spans = re.sub(r"%\d+|[\[\]]", "", text)

@@ -1,7 +1,6 @@
-"""Jobs at rest, and a file of them from one process to the next, so that a look at a large study reads what has changed alone.
+"""What was found of jobs, and a file of it from one process to the next: a look at a large study reads what has changed alone.
 
-A job is at rest when its newest attempt has ended, or when it has its job.json and no attempt. What was found of it holds for as
-long as its files have the same stamps; whoever writes to one, or begins an attempt, changes a stamp.
+It holds for as long as a job's files have the same stamps; whoever writes to one, or begins an attempt, changes a stamp.
 """
 
 import json
@@ -43,67 +42,68 @@ class Success:
 
 
 @dataclass(frozen=True)
-class SettledJob:
-    """What was found of a job at rest."""
+class KnownJob:
+    """What was found of a job; see `job_on_disk`."""
 
     config_sha256: str
     attempts: int
     newest: int
     """The number of the newest attempt; 0: none was begun."""
     success: Success | None
-    spent: Spent
+    spent: Spent | None
+    """None where an attempt is under way: then it grows with no file that is looked at here."""
     history: HistoryEnd
 
 
 @dataclass
-class SettledJobs:
+class KnownJobs:
     """By job id what was found, and the stamps that its files had then."""
 
-    _found: dict[str, tuple[Stamps, SettledJob]] = field(default_factory=dict)
+    _found: dict[str, tuple[Stamps, KnownJob]] = field(default_factory=dict)
 
-    def of(self, job_id: str, root: str) -> SettledJob | None:
+    def of(self, job_id: str, root: str) -> KnownJob | None:
         """What is known of a job whose files lie in `root`, if none of them has been touched since."""
         if job_id not in self._found:
             return None
         stamps, job = self._found[job_id]
         return job if stamps == _stamps(root, job) else None
 
-    def note(self, job_id: str, root: str, job: SettledJob | None, looked_ns: int) -> None:
-        """Take in what was read of a job after the moment `looked_ns`, None where it is not at rest."""
+    def note(self, job_id: str, root: str, job: KnownJob | None, looked_ns: int) -> None:
+        """Take in what was read of a job after the moment `looked_ns`; None where nothing is to be kept of it."""
         self._found.pop(job_id, None)
         stamps = [] if job is None else _stamps(root, job)
         if job is not None and looked_ns - max(max(stamp[:2]) for stamp in stamps) > SETTLED_S * 1e9:
             self._found[job_id] = stamps, job  # what was touched since that moment would be younger
 
     def write(self, file: Path) -> None:
-        """Write them down for `read_settled`."""
+        """Write them down for `read_known`."""
         jobs = [{"job_id": job_id, "stamps": stamps, **_row(job)} for job_id, (stamps, job) in self._found.items()]
         write_text(file, json.dumps({"schema_version": SCHEMA_VERSION, "jobs": jobs}))  # in one line it is read in no time
 
 
-def read_settled(file: Path) -> SettledJobs:
-    """The jobs at rest that an earlier process wrote down; none where they cannot be read: it only saves time."""
+def read_known(file: Path) -> KnownJobs:
+    """The jobs that an earlier process wrote down; none where they cannot be read: it only saves time."""
     try:
         content = json.loads(file.read_bytes())
         jobs = content["jobs"] if content["schema_version"] == SCHEMA_VERSION else []
-        return SettledJobs({row["job_id"]: ([tuple(one) for one in row["stamps"]], _job(row)) for row in jobs})
+        return KnownJobs({row["job_id"]: ([tuple(one) for one in row["stamps"]], _job(row)) for row in jobs})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return SettledJobs()
+        return KnownJobs()
 
 
-def _row(job: SettledJob) -> dict[str, Any]:
-    success = None if job.success is None else vars(job.success)
-    return vars(job) | {"success": success, "spent": vars(job.spent), "history": vars(job.history)}
+def _row(job: KnownJob) -> dict[str, Any]:
+    inner = {"success": job.success, "spent": job.spent, "history": job.history}
+    return vars(job) | {name: None if one is None else vars(one) for name, one in inner.items()}
 
 
-def _job(row: dict[str, Any]) -> SettledJob:
+def _job(row: dict[str, Any]) -> KnownJob:
     success = None if row["success"] is None else Success(**row["success"])
-    spent, history = Spent(**row["spent"]), HistoryEnd(**row["history"])
-    return SettledJob(row["config_sha256"], row["attempts"], row["newest"], success, spent, history)
+    spent = None if row["spent"] is None else Spent(**row["spent"])
+    return KnownJob(row["config_sha256"], row["attempts"], row["newest"], success, spent, HistoryEnd(**row["history"]))
 
 
-def _stamps(root: str, job: SettledJob) -> Stamps:
-    """Of the files that decide what a job at rest is; their paths are text, for there are thousands of them."""
+def _stamps(root: str, job: KnownJob) -> Stamps:
+    """Of the files that decide what is known of a job; their paths are text, for there are thousands of them."""
     names = ["job.json", "attempts"]
     if job.newest:
         names += [f"attempts/{job.newest:03d}/result.json", "history.jsonl"]

@@ -1,4 +1,4 @@
-"""What was found of a job at rest is believed from one process to the next as long as nobody has touched its files."""
+"""What was found of a job is believed from one process to the next as long as nobody has touched its files."""
 
 import os
 from collections.abc import Callable
@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from tiny_study import TinyStudy, tiny_study
 
-from fly64_hpc import job_on_disk, settled_jobs
+from fly64_hpc import job_on_disk, known_jobs
 from fly64_hpc.collector import StudyView, collect, look
 from fly64_hpc.glance.facts import glance
 from fly64_hpc.glance.machine import machine_view
 from fly64_hpc.job_record import JobError
 from fly64_hpc.job_state import JobState
-from fly64_hpc.settled_jobs import SettledJobs, read_settled
+from fly64_hpc.known_jobs import KnownJobs, read_known
 from ptycho_torch.config import sha256_file
 
 DONE, WAITING, FAILED = 0, 1, 2
@@ -24,7 +24,7 @@ ROW = '{"lesson": "network", "epoch": 4, "epochs": 4, "val_loss": 0.5, "seconds"
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyStudy:
     """A study of which one job has succeeded, one has failed and the others wait, collected by another process."""
-    monkeypatch.setattr(settled_jobs, "SETTLED_S", -60.0)
+    monkeypatch.setattr(known_jobs, "SETTLED_S", -60.0)
     made = tiny_study(tmp_path / "fly64_smoke")
     succeed(made)
     fail(made)
@@ -47,8 +47,8 @@ def fail(study: TinyStudy) -> None:
     record.model_copy(update={"ended_utc": record.started_utc, "error": error}).write(study.job(FAILED).result(1))
 
 
-def known(study: TinyStudy) -> SettledJobs:
-    return read_settled(study.paths.settled_jobs)
+def known(study: TinyStudy) -> KnownJobs:
+    return read_known(study.paths.known_jobs)
 
 
 def told(view: StudyView) -> dict[str, Any]:
@@ -65,16 +65,16 @@ def unreadable(*_: Any) -> Any:
 def test_jobs_at_rest_are_not_read_again(study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     for reader in ("read_record", "bundle_is_whole", "spent_by_attempt", "history_end"):
         monkeypatch.setattr(job_on_disk, reader, unreadable)
-    view = look(study.paths, settled=known(study))
+    view = look(study.paths, known=known(study))
     assert [job.outcome.state for job in view.jobs[:3]] == [JobState.SUCCEEDED, JobState.PENDING, JobState.FAILED]
 
 
 def test_what_is_told_of_them_is_what_their_files_say(study: TinyStudy) -> None:
-    assert told(look(study.paths, settled=known(study))) == told(look(study.paths))
+    assert told(look(study.paths, known=known(study))) == told(look(study.paths))
 
 
 def test_their_records_are_there_for_whoever_asks(study: TinyStudy) -> None:
-    for job in look(study.paths, settled=known(study)).jobs:
+    for job in look(study.paths, known=known(study)).jobs:
         read = next(one for one in look(study.paths).jobs if one.job == job.job)
         assert (job.spec, job.record, job.attempts) == (read.spec, read.record, read.attempts)
 
@@ -148,7 +148,7 @@ def test_what_somebody_touched_is_read(study: TinyStudy, touch: Callable[[TinySt
     before = told(look(study.paths))
     touch(study)
     after = told(look(study.paths))
-    assert told(look(study.paths, settled=known(study))) == after
+    assert told(look(study.paths, known=known(study))) == after
     assert after != before
 
 
@@ -157,17 +157,17 @@ def test_a_bundle_that_comes_back_is_seen(study: TinyStudy) -> None:
     study.job(DONE).bundle.rename(away)
     assert collect(study.paths).jobs[DONE].outcome.state is JobState.FAILED
     away.rename(study.job(DONE).bundle)
-    assert look(study.paths, settled=known(study)).jobs[DONE].outcome.state is JobState.SUCCEEDED
+    assert look(study.paths, known=known(study)).jobs[DONE].outcome.state is JobState.SUCCEEDED
 
 
 def test_a_training_that_went_on_shows_its_epochs(study: TinyStudy) -> None:
     with study.job(DONE).history.open("a") as file:
         file.write(ROW.replace('"epoch": 4', '"epoch": 5'))
-    assert glance(look(study.paths, settled=known(study))).jobs[DONE].epoch == 5
+    assert glance(look(study.paths, known=known(study))).jobs[DONE].epoch == 5
 
 
 def test_what_was_written_a_moment_ago_is_not_remembered(study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settled_jobs, "SETTLED_S", 60.0)
+    monkeypatch.setattr(known_jobs, "SETTLED_S", 60.0)
     collect(study.paths)
     assert all(known(study).of(job.job_id, str(study.paths.job(job).root)) is None for job in study.jobs)
 
@@ -176,5 +176,5 @@ def test_what_was_written_a_moment_ago_is_not_remembered(study: TinyStudy, monke
     "text", ["", "[]", "{}", '{"schema_version": 1, "jobs": [{"job_id": "a", "stamps": [1]}]}', '{"schema_version": 2}']
 )
 def test_a_damaged_memory_costs_time_only(study: TinyStudy, text: str) -> None:
-    study.paths.settled_jobs.write_text(text)
-    assert told(look(study.paths, settled=known(study))) == told(look(study.paths))
+    study.paths.known_jobs.write_text(text)
+    assert told(look(study.paths, known=known(study))) == told(look(study.paths))
