@@ -49,7 +49,8 @@ class BareUNet(nn.Module):
             x = skips.pop()
             for block in self.up:
                 x = block(torch.cat((functional.interpolate(x, scale_factor=2.0), skips.pop()), dim=1))
-        return self.head(x.float())[..., :height, :width]
+        drawn: Tensor = self.head(x.float())
+        return drawn[..., :height, :width]
 
 
 def _convs(*widths: int) -> list[nn.Module]:

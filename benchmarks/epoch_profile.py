@@ -50,7 +50,7 @@ def profile(cell: Cell, train_file: Path, threads: int) -> dict[str, Any]:
         learn(lesson, optimizer, batches[number], counter_seed(0, STEP_PURPOSE, 0, number), Place(number, steps, number), of)
 
     step(0)
-    steps_s, _ = _timed(lambda: [step(number) for number in range(1, 1 + STEPS)])
+    steps_s, _ = _timed(lambda: list(map(step, range(1, 1 + STEPS))))
     with torch.profiler.profile() as seen:
         for number in range(1 + STEPS, 1 + 2 * STEPS):
             step(number)

@@ -17,7 +17,8 @@ batch = bare_batch((photons, photons), probes, centers, 0.8, 0, 1e-3)
 poisson_loss(unet_patches(network, batch), batch).backward()
 with torch.no_grad():
     for weight in network.parameters():
-        weight -= 1e-3 * weight.grad
+        assert weight.grad is not None
+        weight.sub_(1e-3 * weight.grad)
 sys.stdout.write(f"{time.time() - float(os.environ['STARTED_AT'])} {time.process_time()}\n")
 sys.stdout.flush()
 os._exit(0)  # as the other process does

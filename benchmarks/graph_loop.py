@@ -1,5 +1,7 @@
 """The limit on a GPU: the bare loop with its network compiled, and a whole step recorded as a CUDA graph."""
 
+from typing import cast
+
 import torch
 from bare_loop import BETAS, BareBatch, BareLoop
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ class GraphLoop(BareLoop):
 
     def __init__(self, architecture: str, network: nn.Module, *, weight_decay: float, clip_norm: float) -> None:
         super().__init__(architecture, network, weight_decay=weight_decay, clip_norm=clip_norm)
-        self.called = torch.compile(network)
+        self.called = cast(nn.Module, torch.compile(network))
         rate = torch.zeros((), device=next(network.parameters()).device)
         self.optimizer = torch.optim.AdamW(network.parameters(), lr=rate, betas=BETAS, weight_decay=weight_decay, capturable=True)
         self.rate = rate

@@ -18,8 +18,9 @@ REQUIRED_GROUPING_S = 1.0
 ALLOWED_BESIDE = 2**30
 """Bytes beside dataset and model."""
 PEAK = """\
-import resource, sys, tempfile
+import sys, tempfile
 from pathlib import Path
+from machine import peak_bytes
 from scenes import job
 from ptycho_torch.pipeline import TrainingFiles, train_job
 of = job("{architecture}", {gridsize}, threads={threads}, epochs=1, batch_size=16, device="cpu", refiner={refiner})
@@ -28,7 +29,7 @@ with tempfile.TemporaryDirectory() as place:
     folder.mkdir()
     files = TrainingFiles(Path(sys.argv[1]), Path(sys.argv[2]), folder, Path(place) / "checkpoints", Path(place) / "train.log")
     result = train_job(of, files, attempt=1, report=lambda event: None, should_stop=lambda: False)
-print(result["bundle_size_bytes"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(result["bundle_size_bytes"], peak_bytes("self"))
 """
 
 

@@ -9,9 +9,9 @@ from machine import gemm_gflops, wait_for
 from measures import Measure, of_runs
 from scenes import job, scan_of
 
-from ptycho_torch.devices import make_repeatable
+from ptycho_torch.devices import keep_freed_memory, make_repeatable
 from ptycho_torch.model import seeded_model
-from ptycho_torch.network_object import bounding_shape, network_object
+from ptycho_torch.network_object import bounding_shape, in_larger_batches, network_object
 
 REFERENCE_PER_S = 58.5
 """Patterns a second of the reference implementation in batches of 16, 52 to 65, on two cores of another machine."""
@@ -42,7 +42,8 @@ def measured(case: Inference, test_file: Path, device_name: str, threads: int, r
     whole = scan_of(test_file, device_name)
     scan = whole.take(torch.arange(case.patterns, device=whole.counts.device))
     device = scan.counts.device
-    of = job(case.architecture, case.gridsize, threads=threads, precision="auto", device=device.type)
+    of = in_larger_batches(job(case.architecture, case.gridsize, threads=threads, precision="auto", device=device.type))
+    keep_freed_memory()  # as a job does
     make_repeatable(deterministic=True, threads=threads)
     model, shape = seeded_model(of).to(device), bounding_shape(scan)
     network_object(model, scan, of, shape)

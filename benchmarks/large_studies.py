@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from built_study import build
+from machine import peak_bytes
 from measures import Measure, of_runs
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -23,6 +24,7 @@ FEW, FEWER = 1_000, 10
 RUNS = 5
 BUNDLE_BYTES = 20_000
 """So that what is measured is the launcher: of larger ones a cold collect also reads and digests the bytes."""
+LOOK_S = 0.005
 REST_S = 3.0
 """After which files that were written a moment ago are remembered."""
 MOST_GIB = 1.0
@@ -109,12 +111,16 @@ def _run(study: Path, command: Sequence[str], *codes: int) -> _Process:
     began = time.perf_counter()
     with said.open("w") as out, complaints.open("w") as err:
         process = subprocess.Popen(command, env=environment, cwd=study.parent, stdout=out, stderr=err)
-        _, status, used = os.wait4(process.pid, 0)
+        peak, ended = 0, 0
+        while not ended:
+            time.sleep(LOOK_S)
+            peak = max(peak, peak_bytes(process.pid))
+            ended, status, used = os.wait4(process.pid, os.WNOHANG)
     wall_s = time.perf_counter() - began
     code = process.returncode = os.waitstatus_to_exitcode(status)
     if code not in codes:
         raise RuntimeError(f"{' '.join(command)} ended with {code}: {complaints.read_text()}")
-    return _Process(wall_s, used.ru_utime + used.ru_stime, 1024 * used.ru_maxrss, said.read_text())
+    return _Process(wall_s, used.ru_utime + used.ru_stime, peak, said.read_text())
 
 
 def _line(name: str, runs: Sequence[_Process], required_s: float) -> Measure:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -66,3 +67,16 @@ def _cpu_model() -> str:
     facts = {key.strip(): value.strip() for key, value in facts.items()}
     model = facts.get("model name", platform.processor())
     return f"{model}, family {facts.get('cpu family', '?')} model {facts.get('model', '?')}"
+
+
+def peak_bytes(process: int | str) -> int:
+    """The most memory that a process, by its number or `self`, has held so far; 0 where it has ended.
+
+    Of its own program alone: `getrusage` counts what the process had before it became that, which is its parent's.
+    """
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
+    return 1024 * int(found[1]) if found else 0

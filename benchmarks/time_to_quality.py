@@ -165,24 +165,23 @@ def _say(reached: Reached) -> None:
 def _learn(study: Path, training: list[str], started: float) -> None:
     from fly64_hpc.dataset_job import job_spec
     from fly64_hpc.datasets import JobData
-    from fly64_hpc.job_matrix import study_jobs
     from fly64_hpc.job_paths import StudyPaths
     from fly64_hpc.job_record import DataFile
     from fly64_hpc.study_loading import load_study, parse_set
 
     loaded = load_study(study, [parse_set(one) for one in training])
     paths = StudyPaths(study.parent / loaded.design.study)
-    files = [DataFile(path=str(file), sha256="0" * 64) for file in _halves(paths)]
-    job = job_spec(loaded, study_jobs(loaded)[0], JobData(*files, "0" * 64)).config
+    train, test = (DataFile(path=str(file), sha256="0" * 64) for file in _halves(paths))
+    job = job_spec(loaded, loaded.jobs[0], JobData(train, test, "0" * 64)).config
     _train(job, _halves(paths), started)
 
 
-def _halves(paths: Any) -> list[Path]:
+def _halves(paths: Any) -> tuple[Path, Path]:
     folder = paths.phase_d(DOSE_PHOTONS, VIEW)
-    return [folder / f"{VIEW}_{half}.npz" for half in ("train", "test")]
+    return folder / f"{VIEW}_train.npz", folder / f"{VIEW}_test.npz"
 
 
-def _train(job: Any, halves: list[Path], started: float) -> None:
+def _train(job: Any, halves: tuple[Path, Path], started: float) -> None:
     from ptycho_torch import pipeline
 
     kept: list[tuple[float, int, bytes]] = []
@@ -217,6 +216,7 @@ def _score(job: Any, npz: Path, kept: list[tuple[float, int, bytes]]) -> None:
 
     from ptycho_torch.model import seeded_model
     from ptycho_torch.network_evaluation import by_network
+    from ptycho_torch.network_object import in_larger_batches
     from ptycho_torch.yardstick import yardstick
 
     half = yardstick(npz, patch_size_px=job.patch_size_px, dose_photons=job.dose_photons, device=torch.device("cpu"))
@@ -226,7 +226,7 @@ def _score(job: Any, npz: Path, kept: list[tuple[float, int, bytes]]) -> None:
         model.load_state_dict(
             {key.removeprefix("weights/"): value for key, value in weights.items() if key.startswith("weights/")}
         )
-        made = by_network(model, job, half)
+        made = by_network(model, in_larger_batches(job), half)
         _say(Reached(seconds + made.seconds, half.scores(made.object_hw.numpy())["phase_mae_rad"], epoch))
 
 
@@ -247,7 +247,7 @@ def _solve(study: Path, solver: dict[str, Any], passes: int, started: float) -> 
     if config.method == "gradient":
         object_hw = take_steps(scan, scan.flat_object(half.object_shape), passes)
     else:
-        object_hw = solve(scan, half.object_shape, config, seed=0)
+        object_hw = solve(scan, half.object_shape, config, seed=0, tick=lambda: None)
     seconds = time.monotonic() - started
     _say(Reached(seconds, half.scores(object_hw.numpy())["phase_mae_rad"], passes))
 

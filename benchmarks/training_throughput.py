@@ -291,4 +291,4 @@ def _against_reference(cell: Cell, of: JobConfig, one: Duel) -> Measure:
 def _gflop_a_pattern(one: Duel, batch_size: int) -> float:
     with FlopCounterMode(display=False) as counter, _any_order():
         one.bare.step(one.batches[0])
-    return counter.get_total_flops() / batch_size / 1e9
+    return float(counter.get_total_flops()) / batch_size / 1e9

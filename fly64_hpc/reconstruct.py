@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     add_filter_flags(parser)
     parser.add_argument("--refine", action="store_true", help="refine what the network makes, on this scan's photons")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="auto takes a GPU where one is")
-    parser.add_argument("--batch", type=int, metavar="N", help="patterns that the network sees at a time (default: as trained)")
+    parser.add_argument("--batch", type=int, metavar="N", help="patterns that the network sees at once (default: 64 at N = 64)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: PyTorch's own number)")
     parser.add_argument(
         "--photons-per-pattern", type=float, metavar="PHOTONS", help="on average, for a scan without `intensity_scale`"

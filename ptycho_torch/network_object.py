@@ -19,6 +19,14 @@ from ptycho_torch.symmetries import N_TURNS
 
 CANVAS_STEPS = 8
 """The canvas of a group grows in steps of this part of a patch."""
+PIXELS_AT_ONCE = 2**18
+"""Of patterns in a batch without gradients, at least: 64 of 64 × 64 pixels. Smaller batches take up to a third longer."""
+
+
+def in_larger_batches(job: JobConfig) -> JobConfig:
+    """A job whose network has learnt, with batches for looking: what it makes of patterns is the same in any, to rounding."""
+    batch_size = max(job.training.batch_size, PIXELS_AT_ONCE // job.patch_size_px**2)
+    return job.model_copy(update={"training": job.training.model_copy(update={"batch_size": batch_size})})
 
 
 def network_object(model: PtychoModel, scan: ScanTensors, job: JobConfig, object_shape: tuple[int, int]) -> Tensor:

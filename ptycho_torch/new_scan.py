@@ -20,6 +20,7 @@ from ptycho_torch.errors import ConfigError, DataContractError, SolverDivergedEr
 from ptycho_torch.held_out import noise_deviance
 from ptycho_torch.model import PtychoModel
 from ptycho_torch.network_evaluation import by_network, refined_from
+from ptycho_torch.network_object import in_larger_batches
 from ptycho_torch.npz_contract import PtychoDataset, check_grouping, read_dataset
 from ptycho_torch.precision import precision_on
 from ptycho_torch.reconstruction import Reconstruction
@@ -67,7 +68,7 @@ def reconstruct_scan(
     device
         `auto`, `cpu`, `cuda` or `mps`; `auto` takes a GPU where there is one.
     batch_patterns
-        How many patterns the network sees at a time; None: as many as in its training.
+        How many patterns the network sees at a time; None: as many as a job does after its training, see `in_larger_batches`.
     photons_per_pattern
         Mean photons of a pattern, for a file that has no `intensity_scale`.
     threads
@@ -182,7 +183,7 @@ def _photons(dataset: PtychoDataset, photons_per_pattern: float | None, npz: Pat
 
 def _in_batches_of(job: JobConfig, batch_patterns: int | None) -> JobConfig:
     if batch_patterns is None:
-        return job
+        return in_larger_batches(job)
     if batch_patterns < 1:
         raise ConfigError(f"patterns in a batch: got {batch_patterns}; allowed is 1 or more.")
     return job.model_copy(update={"training": job.training.model_copy(update={"batch_size": batch_patterns})})

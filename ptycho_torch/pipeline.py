@@ -26,7 +26,7 @@ from ptycho_torch.config import DatasetRecipe, JobConfig, ViewRecipe
 from ptycho_torch.dataset import Object, ScanTensors, load_half
 from ptycho_torch.devices import choose_device, keep_freed_memory, make_repeatable
 from ptycho_torch.legacy_bridge import legacy_config, require_clear, reset, update_legacy_dict
-from ptycho_torch.network_object import bounding_shape
+from ptycho_torch.network_object import bounding_shape, in_larger_batches
 from ptycho_torch.precision import precision_on
 from ptycho_torch.reconstruction_file import RECONSTRUCTION_NAME
 from ptycho_torch.tensorboard_events import FOLDER_NAME, reporting_to
@@ -182,7 +182,7 @@ def train_job(
         outcome = train(job, load_half(files.train_npz, job, device)[0], surroundings)
         bundle = write_bundle(files.folder, outcome.best_weights, bundle_facts(job))
         report({"event": "evaluating"})
-        metrics = _evaluate(job, files, test_scan, truth)
+        metrics = _evaluate(in_larger_batches(job), files, test_scan, truth)
         where = {"device": str(device), "precision": precision_on(device, job.training.precision)}
         return _result(outcome, bundle, metrics) | where | {"warnings": [*warnings, *outcome.warnings]}
 

@@ -14,6 +14,7 @@ from ptycho_torch.config import JobConfig, SolverJobConfig
 from ptycho_torch.data_consistency import Tick
 from ptycho_torch.devices import choose_device, make_repeatable
 from ptycho_torch.network_evaluation import evaluate_network
+from ptycho_torch.network_object import in_larger_batches
 from ptycho_torch.solvers import passes, run_solver
 from ptycho_torch.trainer import HISTORY_NAME, Interrupted, Report
 from ptycho_torch.training_log import logger, logging_to
@@ -68,7 +69,7 @@ def evaluate_job(job: JobConfig, bundle: Path, files: HalfFiles) -> dict[str, An
     halves = {}
     for name in HALVES:
         half = _yardstick(job, files.npz(name), device)
-        made = evaluate_network(model.to(device), job, half, known=name == TRAINING_HALF)
+        made = evaluate_network(model.to(device), in_larger_batches(job), half, known=name == TRAINING_HALF)
         figures = {
             method: half.measure(one) | half.save(one, files.folder / f"{method}_{name}.npz") for method, one in made.items()
         }
