@@ -45,10 +45,12 @@ class Contestant:
     """A `SolverConfig` as JSON, but for its epochs; empty for a network."""
 
 
+PTYCHOPINN = ("training.architecture=ptychopinn", "training.learning_rate=1e-3")
+"""At the rate that it learns best with."""
 CONTESTANTS = (
     Contestant("default network, 24 epochs", ("training.epochs=24",)),
     Contestant("default network, 6 epochs", ("training.epochs=6",)),
-    Contestant("ptychopinn, 24 epochs", ("training.architecture=ptychopinn", "training.epochs=24")),
+    Contestant("ptychopinn, 24 epochs", (*PTYCHOPINN, "training.epochs=24")),
     Contestant("gradient", solver='{"method": "gradient"}'),
     Contestant("LSQML", solver='{"method": "lsqml"}'),
     Contestant("LSQML, Poisson", solver='{"method": "lsqml", "noise_model": "poisson", "batch_size": 1024}'),

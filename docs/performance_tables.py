@@ -1,4 +1,4 @@
-"""Writes the tables of docs/performance.md from the JSON of a benchmark: `make performance-tables`."""
+"""Writes the tables of docs/performance.md from the JSON files of the benchmarks: `make performance-tables`."""
 
 import json
 import sys
@@ -44,6 +44,19 @@ def profiles(run: dict[str, Any]) -> str:
     return _table(headings, [(kind, *(f"{100 * cell['shares'][kind]:.1f} %" for cell in cells)) for kind in kinds])
 
 
+def quality(run: dict[str, Any]) -> str:
+    """When each contestant was good enough, and the best that it was seen to be until then."""
+    rows = [
+        (
+            one["name"],
+            f"not reached in {run['limit_s']:.0f} s" if one["seconds"] is None else f"{one['seconds']:.1f} s",
+            f"{one['best']['phase_mae_rad']:.3f} after {one['best']['passes']} passes, {one['best']['seconds']:.1f} s",
+        )
+        for one in run["rows"]
+    ]
+    return _table(("what", f"phase error of {run['target_phase_mae_rad']:.2f} rad after", "the best that was seen [rad]"), rows)
+
+
 def _value(one: dict[str, Any]) -> str:
     if one["value"] is None:
         return "not measured"
@@ -74,6 +87,9 @@ def main(file: Path, page: Path) -> None:
     """Put every table between its marks in the page."""
     run = json.loads(file.read_text())
     tables = {"machine": machine(run), "epoch": profiles(run)} | {section: measures(run, section) for section in SECTIONS}
+    timed = file.with_name("time_to_quality.json")
+    if timed.exists():
+        tables["quality"] = quality(json.loads(timed.read_text()))
     text = page.read_text()
     for name, table in tables.items():
         text = filled(text, f"<!-- table of {name}: made by docs/performance_tables.py -->", END, table)

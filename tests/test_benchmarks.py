@@ -134,6 +134,11 @@ def test_the_page_is_filled_from_the_file_that_is_written(tmp_path: Path) -> Non
     measures.write(file, known, lines, [{"cell": "a cell", "epoch_s": 2.0, "shares": shares}], False)
     written = json.loads(file.read_text())
     assert (written["form"], written["full"], written["measures"][0]["verdict"]) == (1, False, "met")
+    best = {"seconds": 9.0, "phase_mae_rad": 0.2, "passes": 3}
+    rows = [{"name": "quick", "seconds": 12.34, "best": best}, {"name": "slow", "seconds": None, "best": best}]
+    (tmp_path / "made" / "time_to_quality.json").write_text(
+        json.dumps({"target_phase_mae_rad": 0.1, "limit_s": 300.0, "rows": rows})
+    )
     page.write_text(PAGE.read_text())
     runpy.run_path(str(REPOSITORY / "docs" / "performance_tables.py"))["main"](file, page)
     text = page.read_text()
@@ -141,6 +146,8 @@ def test_the_page_is_filled_from_the_file_that_is_written(tmp_path: Path) -> Non
     assert "| a start | not measured | at most 0.5 s | not measured | no clock |" in text
     assert "| convolution | 75.0 % |" in text
     assert known["cpu"] in text
+    assert "| quick | 12.3 s | 0.200 after 3 passes, 9.0 s |" in text
+    assert "| slow | not reached in 300 s | 0.200 after 3 passes, 9.0 s |" in text
 
 
 def test_operators_are_sorted_by_kind() -> None:
