@@ -24,7 +24,8 @@ from ptycho_torch.position_trials import FEWEST_PATTERNS, PositionTrials
 ORIENTATION_NEEDS = Lead(0.05, 5.0)
 """On a measured scan with its own probe the right orientation leads by 16 % at 12 standard errors; ties by under 1 %."""
 SCALE_NEEDS = Lead(0.002, 5.0)
-"""Simulated, an error of 5 % is seen at 6 standard errors from 2·10⁴ photons a pattern on, at 4 from 10⁴ on."""
+"""Simulated, an error of 7 % is seen at 6 to 10 standard errors from 10⁴ photons a pattern on; whether one of 5 % is seen depends
+on how the photons fall, up to 4·10⁴."""
 ORIENTATION_STEPS, SCALE_STEPS = 10, 25
 """Gradient steps of each reconstruction, at most: what a wrong scale costs is small, and shows only near the end of a descent."""
 FEWEST_STEPS = 5

@@ -13,9 +13,9 @@ from ptycho_torch.physics import diffraction_intensity
 from ptycho_torch.ptychopinn_cnn import stage_widths
 
 N = 32
-UNET = TrainingConfig(architecture="backprojection_unet", unet_widths=(4, 8), refiner=None)
+UNET = TrainingConfig(architecture="backprojection_unet", unet_widths=(4, 8), refiner=None, precision="float32")
 LONE_UNET = UNET.model_copy(update={"fuse_groups": False})
-CNN = TrainingConfig(architecture="ptychopinn", n_filters_scale=1, refiner=None)
+CNN = TrainingConfig(architecture="ptychopinn", n_filters_scale=1, refiner=None, precision="float32")
 both = pytest.mark.parametrize("training", [UNET, LONE_UNET, CNN], ids=["unet", "lone unet", "cnn"])
 
 

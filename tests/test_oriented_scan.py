@@ -161,7 +161,7 @@ def test_patterns_without_a_photon_are_no_witnesses(tmp_path: Path) -> None:
     assert any("of 30 neighbouring patterns" in fact for fact in report.found)
 
 
-@pytest.mark.parametrize("error", [0.95, 1.05])
+@pytest.mark.parametrize("error", [0.93, 1.07])
 def test_a_wrong_scale_is_found_within_a_step_and_warned_of(tmp_path: Path, error: float) -> None:
     report, dataset = searched(tmp_path, LARGER, X_TURNED, scale=error)
     best = dataset.metadata["orientation_search"]["best_scale"]
