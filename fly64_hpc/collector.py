@@ -140,8 +140,8 @@ def look(paths: StudyPaths, calls: SlurmCalls | None = None, known: KnownJobs | 
     """
     study = read_study(paths)
     submissions = tuple(read_submissions(paths))
-    training = str(paths.training)
-    files = [read_job(job, f"{training}/{job.folder}", known or KnownJobs()) for job in study.jobs]
+    roots = zip(study.jobs, paths.job_roots(study.jobs), strict=True)
+    files = [read_job(job, root, known or KnownJobs()) for job, root in roots]
     proven = frozenset(one.job.job_id for one in files if one.success is not None)
     facts = executor_facts.gather(paths, submissions, proven, calls)
     skipped = read_skipped_views(paths.skip_summary)
@@ -214,7 +214,7 @@ def _look_at_job(
     return JobView(
         files=files,
         submission=submission,
-        outcome=_skip(files.job, skipped) or _outcome(files, submission, facts, "" if cancel and cancel.had_ended else by_whom),
+        outcome=_outcome(files, skipped, submission, facts, "" if cancel and cancel.had_ended else by_whom),
         node=node,
         held_task=fact.held_task if fact else "",
         cancelled=by_whom,
@@ -222,11 +222,15 @@ def _look_at_job(
     )
 
 
-def _outcome(files: JobOnDisk, submission: Submission | None, facts: ExecutorFacts, cancelled: str) -> Outcome:
-    if files.success is not None:
-        return success(files.success.attempt)
+def _outcome(
+    files: JobOnDisk, skipped: list[dict[str, Any]], submission: Submission | None, facts: ExecutorFacts, cancelled: str
+) -> Outcome:
     if files.damage:
         return Outcome(JobState.UNKNOWN, files.damage)
+    if (skip := _skip(files.job, skipped)) is not None:
+        return skip
+    if files.success is not None:
+        return success(files.success.attempt)
     return judge(_witnesses(files, submission, facts, cancelled))
 
 

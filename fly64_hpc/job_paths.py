@@ -1,12 +1,20 @@
 """Where everything of a study lies. No other module joins these paths."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from fly64_hpc.axes import dose_label
 from fly64_hpc.job_matrix import TrainingJob
 from fly64_hpc.sweep import Labels, folders
+
+SPEC_NAME, ATTEMPTS_NAME, HISTORY_NAME = "job.json", "attempts", "history.jsonl"
+
+
+def result_name(number: int) -> str:
+    """The record of one attempt, below its job's folder."""
+    return f"{ATTEMPTS_NAME}/{number:03d}/result.json"
 
 
 @dataclass(frozen=True)
@@ -18,7 +26,7 @@ class JobPaths:
     @property
     def spec(self) -> Path:
         """What this job is: job.json."""
-        return self.root / "job.json"
+        return self.root / SPEC_NAME
 
     @property
     def log(self) -> Path:
@@ -28,7 +36,7 @@ class JobPaths:
     @property
     def history(self) -> Path:
         """One line an epoch."""
-        return self.root / "history.jsonl"
+        return self.root / HISTORY_NAME
 
     @property
     def checkpoints(self) -> Path:
@@ -47,19 +55,19 @@ class JobPaths:
     @property
     def attempts(self) -> Path:
         """The folder of the attempts."""
-        return self.root / "attempts"
+        return self.root / ATTEMPTS_NAME
 
     def attempt(self, number: int) -> Path:
         """The folder of one attempt."""
-        return self.root / f"attempts/{number:03d}"
+        return self.root / f"{ATTEMPTS_NAME}/{number:03d}"
 
     def result(self, number: int) -> Path:
         """The record of one attempt."""
-        return self.root / f"attempts/{number:03d}/result.json"
+        return self.root / result_name(number)
 
     def heartbeat(self, number: int) -> Path:
         """What one attempt says of its progress while it runs."""
-        return self.root / f"attempts/{number:03d}/heartbeat.json"
+        return self.root / f"{ATTEMPTS_NAME}/{number:03d}/heartbeat.json"
 
     @property
     def lock(self) -> Path:
@@ -180,6 +188,11 @@ class StudyPaths:
     def job(self, job: TrainingJob) -> JobPaths:
         """The files of one job."""
         return JobPaths(self.training / job.folder)
+
+    def job_roots(self, jobs: Iterable[TrainingJob]) -> list[str]:
+        """The folder of each of many jobs, as text: thousands of paths take their time to be made."""
+        training = str(self.training)
+        return [f"{training}/{job.folder}" for job in jobs]
 
     @property
     def manifest(self) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 from fly64_hpc.attempt_costs import Spent
 from fly64_hpc.file_digests import Stamp, stamp_of
 from fly64_hpc.history import HistoryEnd
+from fly64_hpc.job_paths import ATTEMPTS_NAME, HISTORY_NAME, SPEC_NAME, result_name
 from fly64_hpc.job_record import AttemptRecord
 from ptycho_torch.config import write_text
 
@@ -104,9 +105,9 @@ def _job(row: dict[str, Any]) -> KnownJob:
 
 def _stamps(root: str, job: KnownJob) -> Stamps:
     """Of the files that decide what is known of a job; their paths are text, for there are thousands of them."""
-    names = ["job.json", "attempts"]
+    names = [SPEC_NAME, ATTEMPTS_NAME]
     if job.newest:
-        names += [f"attempts/{job.newest:03d}/result.json", "history.jsonl"]
+        names += [result_name(job.newest), HISTORY_NAME]
     if job.success is not None:
         names.append(job.success.bundle)
     return [_stamp(f"{root}/{name}") for name in names]

@@ -1,10 +1,10 @@
 """A digest is believed within a process as long as nobody has touched the file, and not a moment longer."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from touched_files import overwritten, replaced
 
 from fly64_hpc import file_digests
 from ptycho_torch.config import sha256_file
@@ -27,21 +27,6 @@ def test_an_untouched_file_is_not_read_again(bundle: Path, monkeypatch: pytest.M
     expected = sha256_file(bundle)
     monkeypatch.setattr(file_digests, "sha256_file", unreadable)
     assert file_digests.file_digest(bundle) == expected
-
-
-def overwritten(bundle: Path) -> None:
-    """Same size, and the old time set again."""
-    facts = bundle.stat()
-    bundle.write_bytes(b"WEIGHTS")
-    os.utime(bundle, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-
-
-def replaced(bundle: Path) -> None:
-    facts = bundle.stat()
-    other = bundle.with_name("other")
-    other.write_bytes(b"WEIGHTS")
-    os.utime(other, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-    other.replace(bundle)
 
 
 def appended(bundle: Path) -> None:

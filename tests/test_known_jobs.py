@@ -1,21 +1,21 @@
 """What was found of a job is believed from one process to the next as long as nobody has touched its files."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tiny_study import TinyStudy, tiny_study
+from touched_files import overwritten, replaced
 
 from fly64_hpc import job_on_disk, known_jobs
 from fly64_hpc.collector import StudyView, collect, look
 from fly64_hpc.glance.facts import glance
 from fly64_hpc.glance.machine import machine_view
-from fly64_hpc.job_record import JobError
+from fly64_hpc.job_record import JobError, skipped_view
 from fly64_hpc.job_state import JobState
 from fly64_hpc.known_jobs import KnownJobs, read_known
-from ptycho_torch.config import sha256_file
+from ptycho_torch.config import sha256_file, write_json
 
 DONE, WAITING, FAILED = 0, 1, 2
 ROW = '{"lesson": "network", "epoch": 4, "epochs": 4, "val_loss": 0.5, "seconds": 2.0}\n'
@@ -80,20 +80,11 @@ def test_their_records_are_there_for_whoever_asks(study: TinyStudy) -> None:
 
 
 def bundle_overwritten(study: TinyStudy) -> None:
-    """Same size, and the old time set again."""
-    bundle = study.job(DONE).bundle
-    facts = bundle.stat()
-    bundle.write_bytes(b"WEIGHTS")
-    os.utime(bundle, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    overwritten(study.job(DONE).bundle)
 
 
 def bundle_replaced(study: TinyStudy) -> None:
-    bundle = study.job(DONE).bundle
-    facts = bundle.stat()
-    other = bundle.with_name("other")
-    other.write_bytes(b"WEIGHTS")
-    os.utime(other, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-    other.replace(bundle)
+    replaced(study.job(DONE).bundle)
 
 
 def bundle_gone(study: TinyStudy) -> None:
@@ -150,6 +141,13 @@ def test_what_somebody_touched_is_read(study: TinyStudy, touch: Callable[[TinySt
     after = told(look(study.paths))
     assert told(look(study.paths, known=known(study))) == after
     assert after != before
+
+
+def test_a_damaged_job_is_unknown_whatever_was_skipped(study: TinyStudy) -> None:
+    write_json(study.paths.skip_summary, {"skipped_views": [skipped_view(study.jobs[WAITING].data, "too few patterns")]})
+    assert look(study.paths).jobs[WAITING].outcome.state is JobState.SKIPPED
+    waiting_job_damaged(study)
+    assert look(study.paths).jobs[WAITING].outcome.state is JobState.UNKNOWN
 
 
 def test_a_bundle_that_comes_back_is_seen(study: TinyStudy) -> None:
