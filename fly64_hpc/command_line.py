@@ -10,15 +10,19 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fly64_hpc.errors import EXIT_REQUEST_WRONG, RequestError
 from fly64_hpc.job_choice import JobFilter
 from fly64_hpc.job_paths import StudyPaths
+from fly64_hpc.plain_values import plain_value
 from fly64_hpc.study import phase_f
-from fly64_hpc.study_loading import DEFAULT_STUDY, LoadedStudy, Override, load_study, parse_set
-from fly64_hpc.study_yaml import plain_value
 from ptycho_torch.config import PtychoError
+
+if TYPE_CHECKING:  # a directory's own study.json needs no YAML
+    from fly64_hpc.study_loading import LoadedStudy
+
+DEFAULT_STUDY = Path("configs/fly64_dose_overlap.yaml")
 
 RESOURCE_FLAGS = {
     "partition": "--partition",
@@ -31,7 +35,7 @@ RESOURCE_FLAGS = {
     "mem": "--mem",
 }
 
-YOUNG_OBJECTS = 100_000
+YOUNG_OBJECTS = 1_000_000
 """Before Python looks for cycles among objects: of a large study there are many, hardly one is garbage, and a third of the time
 of a look would go into looking them through."""
 NUMBER_FIELDS = ("gpus_per_node", "cpus_per_task")
@@ -120,8 +124,10 @@ def add_directory_flags(parser: argparse.ArgumentParser) -> None:
     add_study_flags(parser)
 
 
-def loaded_study(arguments: argparse.Namespace, *, with_base: bool = True) -> LoadedStudy:
+def loaded_study(arguments: argparse.Namespace, *, with_base: bool = True) -> "LoadedStudy":
     """The study that the flags name, with everything that they override; see `load_study`."""
+    from fly64_hpc.study_loading import Override, load_study, parse_set
+
     overrides = [parse_set(text) for text in arguments.set]
     for field, flag in RESOURCE_FLAGS.items():
         value = getattr(arguments, field, None)
@@ -130,7 +136,7 @@ def loaded_study(arguments: argparse.Namespace, *, with_base: bool = True) -> Lo
     return load_study(arguments.study, overrides, arguments.profile, with_base=with_base)
 
 
-def loaded_phase(arguments: argparse.Namespace) -> LoadedStudy:
+def loaded_phase(arguments: argparse.Namespace) -> "LoadedStudy":
     """The study that the flags name, or its Phase F; see `loaded_study`."""
     loaded = loaded_study(arguments)
     return replace(loaded, design=phase_f(loaded.design)) if arguments.phase_f else loaded
@@ -143,7 +149,7 @@ def study_paths(arguments: argparse.Namespace) -> StudyPaths:
     return new_study_paths(arguments, loaded_study(arguments, with_base=False))
 
 
-def new_study_paths(arguments: argparse.Namespace, loaded: LoadedStudy) -> StudyPaths:
+def new_study_paths(arguments: argparse.Namespace, loaded: "LoadedStudy") -> StudyPaths:
     """The directory that a study, or its Phase F, has or will have."""
     return _phase_paths(arguments, StudyPaths((arguments.output_root / loaded.design.study).resolve()))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fly64_hpc.errors import RequestError
 from fly64_hpc.job_matrix import TrainingJob
-from fly64_hpc.study_yaml import plain_value
+from fly64_hpc.plain_values import plain_value
 from fly64_hpc.sweep import BASE_FILES, value_label
 
 _WHERE_HINT = "Write --where AXIS=VALUE with an axis of the study's sweep; --print-only shows the jobs."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fly64_hpc.collector import look
 from fly64_hpc.command_line import (
+    DEFAULT_STUDY,
     Output,
     VerbParser,
     add_directory_flags,
@@ -20,7 +21,6 @@ from fly64_hpc.job_choice import chosen_job
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_state import JobState
 from fly64_hpc.slurm.calls import SlurmCalls
-from fly64_hpc.study_loading import DEFAULT_STUDY
 
 if TYPE_CHECKING:
     from ptycho_torch.pipeline import ScanReconstruction

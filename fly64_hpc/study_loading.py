@@ -20,7 +20,6 @@ from fly64_hpc.sweep import BASE_FILES
 from fly64_hpc.sweep_check import checked_sweep, refuse_impossible_cells, refuse_same_content, with_base_of_the_sweep
 from ptycho_torch.config import sha256_file
 
-DEFAULT_STUDY = Path("configs/fly64_dose_overlap.yaml")
 PROFILE_FOLDER = Path(__file__).resolve().parent.parent / "batch" / "profiles"
 
 

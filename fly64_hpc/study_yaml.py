@@ -4,7 +4,6 @@ Differs from PyYAML's own reading where that surprises: `1e3` and `1e-3` are flo
 `false` are booleans. Tabs, double keys, alias loops and alias bombs are refused with file and line.
 """
 
-import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,26 +12,12 @@ from typing import Any
 import yaml
 
 from fly64_hpc.errors import StudyError
+from fly64_hpc.plain_values import plain_value
 
 KeyPath = tuple[str | int, ...]
 
 MAX_NODES = 20_000
 """More values than any study has: an alias bomb."""
-
-_INT = re.compile(r"[-+]?(0|[1-9][0-9]*(_[0-9]+)*)")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)|[-+]?\.inf|\.nan")
-_MOST_DIGITS = 300
-"""Python refuses to read much longer numbers; nobody means them."""
-_WORDS: dict[str, Any] = {
-    "": None,
-    "~": None,
-    "null": None,
-    "Null": None,
-    "true": True,
-    "True": True,
-    "false": False,
-    "False": False,
-}
 
 
 @dataclass(frozen=True)
@@ -142,16 +127,3 @@ class _Builder:
 
     def _refuse(self, node: yaml.Node, problem: str, hint: str) -> StudyError:
         return StudyError(f"{self.source}:{node.start_mark.line + 1}: {problem}.", hint=hint)
-
-
-def plain_value(text: str) -> Any:
-    """What an unquoted scalar means: null, a boolean, a number or text."""
-    if text in _WORDS:
-        return _WORDS[text]
-    if len(text) > _MOST_DIGITS:
-        return text
-    if _INT.fullmatch(text):
-        return int(text)
-    if _FLOAT.fullmatch(text):
-        return float(text.replace(".inf", "inf").replace(".nan", "nan"))
-    return text

@@ -36,7 +36,7 @@ _PREFIXES = ("weights", "best_weights", "moments")
 class Record(BaseModel):
     """Frozen facts that refuse keys they do not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class HistoryRow(Record):

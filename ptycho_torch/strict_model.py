@@ -16,7 +16,7 @@ PatchSize = Literal[32, 64, 128, 256]
 class Strict(BaseModel):
     """A frozen section that refuses keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     def sha256(self) -> str:
         """The digest of every field, as canonical JSON."""

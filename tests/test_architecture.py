@@ -110,7 +110,7 @@ FLOORS = {
         ["variants", "axes"],
         ["study", "study_errors"],
         ["study_yaml", "resources", "sweep"],
-        ["errors", "file_lock"],
+        ["errors", "file_lock", "plain_values"],
     ],
     "ptycho_torch": [
         ["pipeline"],

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fly64_hpc.errors import StudyError
-from fly64_hpc.study_yaml import parse_yaml, plain_value
+from fly64_hpc.plain_values import plain_value
+from fly64_hpc.study_yaml import parse_yaml
 
 keys = st.text(string.ascii_lowercase, min_size=1, max_size=8)
 scalars = (
