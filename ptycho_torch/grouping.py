@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from ptycho_torch.errors import GroupingError
 
-__all__ = ["draw_groups", "groups_in_force", "nearest_groups"]
+__all__ = ["covering_groups", "draw_groups", "groups_in_force", "nearest_groups"]
 
 
 def draw_groups(
@@ -62,6 +62,23 @@ def nearest_groups(positions_yx: npt.NDArray[np.float64], group_size: int) -> np
     _require_patterns(len(positions_yx), group_size)
     own_rows = np.arange(len(positions_yx))[:, None]
     return own_rows if group_size == 1 else np.hstack([own_rows, _nearest_others(positions_yx, group_size - 1)])
+
+
+def covering_groups(positions_yx: npt.NDArray[np.float64], group_size: int, looks: int) -> npt.NDArray[np.int64]:
+    """Of `nearest_groups` those that suffice: the group of a position that is in `looks` of those before it is left out.
+
+    Returns
+    -------
+    (g, C) int64, in the order of their first positions. Every position is in one of them at least.
+    """
+    groups = nearest_groups(positions_yx, group_size)
+    seen, chosen = [0] * len(groups), []
+    for number, rows in enumerate(groups.tolist()):
+        if seen[number] < looks:
+            chosen.append(number)
+            for row in rows:
+                seen[row] += 1
+    return groups[chosen]
 
 
 def groups_in_force(n_patterns: int, gridsize: int, n_groups: int | None) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ptycho_torch.canvas_sight import first_sight
 from ptycho_torch.config import JobConfig
 from ptycho_torch.dataset import ScanTensors
-from ptycho_torch.grouping import nearest_groups
+from ptycho_torch.grouping import covering_groups
 from ptycho_torch.held_out import in_batches
 from ptycho_torch.model import PtychoModel
 from ptycho_torch.physics import intensity
@@ -19,6 +19,8 @@ from ptycho_torch.symmetries import N_TURNS
 
 CANVAS_STEPS = 8
 """The canvas of a group grows in steps of this part of a patch."""
+LOOKS = 2
+"""In so many groups of others a pattern is seen before its own is left out: all groups bring no picture closer to the truth."""
 PIXELS_AT_ONCE = 2**18
 """Of patterns in a batch without gradients, at least: 64 of 64 × 64 pixels. Smaller batches take up to a third longer."""
 
@@ -33,8 +35,9 @@ def network_object(model: PtychoModel, scan: ScanTensors, job: JobConfig, object
     """The object (H, W) complex64 that the network alone makes of a scan.
 
     A network that sees the canvas looks at it from all eight sides. Patches are stitched, weighted by the light |P|²: a network
-    that sees each pattern alone sees each once, one that sees the patterns of a group sees each with its nearest neighbours. Each
-    is seen from another side than those before and after it, whose patches lie on its own: a mean over the sides for nothing.
+    that sees each pattern alone sees each once, one that sees the patterns of a group sees each with its nearest neighbours, or
+    twice and more among those of others. Each group is seen from another side than those before and after it, whose patches lie
+    on its own: a mean over the sides for nothing.
     """
     if model.canvas_network is not None:
         return model.canvas_network.from_all_sides(first_sight(scan, object_shape))
@@ -43,7 +46,7 @@ def network_object(model: PtychoModel, scan: ScanTensors, job: JobConfig, object
 
 @torch.no_grad()
 def _stitched(model: PtychoModel, scan: ScanTensors, job: JobConfig, object_shape: tuple[int, int]) -> Tensor:
-    groups = nearest_groups(scan.positions_yx, job.group_size if model.mixes_channels else 1)
+    groups = covering_groups(scan.positions_yx, job.group_size if model.mixes_channels else 1, LOOKS)
     stitcher = Stitcher(object_shape)
     sides = N_TURNS if job.training.augment else 1
     for turn in range(min(sides, len(groups))):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptycho_torch.errors import GroupingError
-from ptycho_torch.grouping import draw_groups, nearest_groups
+from ptycho_torch.grouping import covering_groups, draw_groups, nearest_groups
 
 
 def _positions(count: int, seed: int = 0) -> np.ndarray:
@@ -79,6 +79,26 @@ def test_nearest_groups_hold_the_nearest_in_order() -> None:
     positions = _positions(40)
     assert np.array_equal(nearest_groups(positions, 4), _distances(positions).argsort(axis=1)[:, :4])
     assert nearest_groups(positions, 1).tolist() == [[row] for row in range(40)]
+
+
+@given(count=st.integers(9, 80), gridsize=st.integers(1, 3), looks=st.integers(1, 4), seed=st.integers(0, 99))
+def test_covering_groups_leave_out_those_alone_whose_pattern_was_seen_enough(
+    count: int, gridsize: int, looks: int, seed: int
+) -> None:
+    positions = _positions(count, seed)
+    groups = covering_groups(positions, gridsize**2, looks)
+    assert np.array_equal(groups, nearest_groups(positions, gridsize**2)[groups[:, 0]])
+    assert (np.diff(groups[:, 0]) > 0).all()
+    for row in range(count):
+        seen_before = (groups[groups[:, 0] < row] == row).sum()
+        assert (row in groups[:, 0]) == (seen_before < looks)
+
+
+def test_covering_groups_are_fewer_than_patterns_only_where_they_overlap() -> None:
+    positions = _positions(400)
+    assert len(covering_groups(positions, 1, 2)) == 400
+    assert len(covering_groups(positions, 4, 1)) < 200 < len(covering_groups(positions, 4, 2)) < 320
+    assert len(covering_groups(positions, 4, 400)) == 400
 
 
 def test_a_hundred_thousand_positions_take_under_a_second() -> None:
