@@ -5,11 +5,11 @@ lost    of that, what no later attempt went on from and no checkpoint holds: of 
         steps after the step at which the next one began, or, where none has, after its last checkpoint
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fly64_hpc.checkpoint_index import last_step
-from fly64_hpc.heartbeat import Heartbeat, read_heartbeat
+from fly64_hpc.heartbeat import Heartbeat
 from fly64_hpc.job_paths import JobPaths
 from fly64_hpc.job_record import AttemptRecord, seconds_between
 
@@ -33,19 +33,21 @@ class Spent:
         )
 
 
-def spent_by_attempt(paths: JobPaths, records: Sequence[AttemptRecord], *, is_at_work: bool) -> list[tuple[AttemptRecord, Spent]]:
+def spent_by_attempt(
+    paths: JobPaths, records: Sequence[AttemptRecord], beats: Mapping[int, Heartbeat | None], *, is_at_work: bool
+) -> list[tuple[AttemptRecord, Spent]]:
     """What each attempt at a job took.
 
     Parameters
     ----------
     records
         Oldest first.
+    beats
+        By the number of an attempt its last sign of progress, of those that did not succeed.
     is_at_work
         Whether the newest, where it has not ended, still runs: then it has lost nothing.
     """
-    attempts = [
-        _Attempt(one, None if one.state == "succeeded" else read_heartbeat(paths.heartbeat(one.attempt))) for one in records
-    ]
+    attempts = [_Attempt(one, beats.get(one.attempt)) for one in records]
     shares = [_kept_share(paths, attempts[number:], is_at_work=is_at_work) for number in range(len(attempts))]
     return [(one.record, _spent(one, kept)) for one, kept in zip(attempts, shares, strict=True)]
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fly64_hpc import checkpoint_index, executor_facts
 from fly64_hpc.cancellations import Cancelled, cancelled_by_job, read_cancellations
@@ -37,8 +37,7 @@ from fly64_hpc.submissions import Submission, read_submissions
 from ptycho_torch.config import write_json
 
 
-@dataclass(frozen=True)
-class JobView:
+class JobView(NamedTuple):
     """One job with all that is known of it."""
 
     files: JobOnDisk
@@ -178,7 +177,7 @@ def collect(paths: StudyPaths, calls: SlurmCalls | None = None, known: KnownJobs
 
 def epochs_of(view: StudyView, job: JobView) -> int | None:
     """How many epochs a job's training has; None of a solver, which alone knows."""
-    return None if view.paths.is_phase_f else view.study.of(job.job).design.training.total_epochs
+    return None if view.paths.is_phase_f else view.study.epochs_of(job.job)
 
 
 def _entry(paths: StudyPaths, job: JobView) -> dict[str, Any]:
@@ -266,6 +265,15 @@ def _witnesses(files: JobOnDisk, submission: Submission | None, facts: ExecutorF
         executor=fact,
         newest_submission=submission.number if submission is not None else None,
         unheard="; ".join(facts.problems) if job_id in facts.unheard else "",
-        log=log_evidence(submission, job_id) if ended_badly else NO_EVIDENCE,
+        log=log_evidence(submission, job_id) if ended_badly and not _tells_its_end(files, submission) else NO_EVIDENCE,
         cancelled=cancelled,
     )
+
+
+def _tells_its_end(files: JobOnDisk, submission: Submission | None) -> bool:
+    """Whether the newest attempt, of this configuration and submission, says itself how it ended: then no log is asked."""
+    record = files.record
+    if not isinstance(record, AttemptRecord) or record.state not in ("failed", "interrupted"):
+        return False
+    is_history = submission is not None and is_earlier(record.submission, submission.number)
+    return record.config_sha256 == files.config_sha256 and not is_history

@@ -83,6 +83,8 @@ class _Slurm:
     submissions: Sequence[Submission]
     calls: SlurmCalls
     now_utc: str = field(default_factory=now_utc)
+    _ages_s: dict[int, float] = field(default_factory=dict)
+    """By submission."""
     _dataset_failures: dict[int, str] = field(default_factory=dict)
     """By submission: why its dataset job failed, or nothing."""
 
@@ -167,7 +169,9 @@ class _Slurm:
         return task_fact(self.report, part.tag, None, self._age_s(submission))
 
     def _age_s(self, submission: Submission) -> float:
-        return seconds_between(submission.created_utc, self.now_utc)
+        if submission.number not in self._ages_s:
+            self._ages_s[submission.number] = seconds_between(submission.created_utc, self.now_utc)
+        return self._ages_s[submission.number]
 
 
 def _here_facts(paths: StudyPaths, submission: Submission, jobs: Sequence[str]) -> dict[str, ExecutorFact]:

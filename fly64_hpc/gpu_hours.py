@@ -29,7 +29,7 @@ def asked_gpu_h(submission: Submission) -> float:
 
 def job_costs(job: JobView) -> list[tuple[AttemptRecord, Spent]]:
     """What each attempt at a job took, oldest first; one without a readable record is left out."""
-    return spent_by_attempt(job.paths, job.files.records, is_at_work=job.outcome.is_live)
+    return spent_by_attempt(job.paths, job.files.records, job.files.beats, is_at_work=job.outcome.is_live)
 
 
 def spent_on(job: JobView) -> Spent:

@@ -4,6 +4,7 @@ It is written from what the trainer itself reports, in the trainer's own thread:
 nothing.
 """
 
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -86,15 +87,16 @@ class Pulse:
         self._beat = self._beat.model_copy(update=told | {"phase": phase})
 
 
-def read_heartbeat(file: Path) -> Heartbeat | None:
+def read_heartbeat(file: Path | str) -> Heartbeat | None:
     """An attempt's heartbeat; None where it has left none that can be read."""
     try:
-        return Heartbeat.model_validate_json(file.read_bytes())
+        with open(file, "rb", buffering=0) as content:  # noqa: PTH123  # paths of thousands of jobs are text
+            return Heartbeat.model_validate_json(content.read())
     except (OSError, ValidationError):
         return None
 
 
-def silence_s(beat: Heartbeat | None, file: Path, started_utc: str, now: str) -> float:
+def silence_s(beat: Heartbeat | None, file: Path | str, started_utc: str, now: str) -> float:
     """Seconds since an attempt's last sign of progress, or since its start.
 
     Two clocks tell: the node's in the file, and that of the file's server. The one that tells of the shorter silence is believed,
@@ -103,7 +105,7 @@ def silence_s(beat: Heartbeat | None, file: Path, started_utc: str, now: str) ->
     if beat is None:
         return max(0.0, seconds_between(started_utc, now))
     try:
-        by_server = time.time() - file.stat().st_mtime
+        by_server = time.time() - os.stat(file).st_mtime  # noqa: PTH116
     except OSError:
         by_server = float("inf")
     return max(0.0, min(seconds_between(beat.time_utc, now), by_server))

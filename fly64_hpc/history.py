@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fly64_hpc.job_paths import JobPaths
 
@@ -11,8 +10,7 @@ LATER_LESSONS = ("refiner",)
 """What learns after the network."""
 
 
-@dataclass(frozen=True)
-class HistoryEnd:
+class HistoryEnd(NamedTuple):
     """How far a training has come."""
 
     last: Mapping[str, Any] | None = None

@@ -1,9 +1,9 @@
 """The job matrix: a product of axes, from which ids, folders and manifest keys come. Pure: no files, no torch."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from fly64_hpc.axes import Cell, cells, dose_label, exclusions, study_axes, sweep_axes
 from fly64_hpc.study import IterativeStudy, StudyDesign
@@ -12,8 +12,7 @@ from fly64_hpc.variants import Variants
 from ptycho_torch.config import JobConfig, SolverJobConfig
 
 
-@dataclass(frozen=True)
-class Condition:
+class Condition(NamedTuple):
     """A dose, a view and a place on the axes of the sweep: what jobs share that differ in their seeds."""
 
     dose_photons: float
@@ -26,8 +25,7 @@ class Condition:
         return ", ".join((self.view, *(f"{axis} {label}" for axis, label in self.sweep)))
 
 
-@dataclass(frozen=True)
-class TrainingJob:
+class TrainingJob(NamedTuple):
     """One cell of the matrix."""
 
     job_id: str
@@ -101,7 +99,7 @@ class Matrix:
         self._dataset = Decision(self._sweep, decides_dataset)
         self._data = {view: Decision(self._sweep, partial(decides_data, view=view)) for view in design.design.views}
         self._excluded = exclusions(design)
-        self._kinds: dict[tuple[str, Labels], _Kind] = {}
+        self._kinds: dict[tuple[int, ...], _Kind] = {}
         self._scans: dict[Any, Condition] = {}
         self.unused_exclusions = set(range(len(self._excluded)))
         """Those that leave no cell out, once `jobs` were made."""
@@ -109,36 +107,44 @@ class Matrix:
     @cached_property
     def jobs(self) -> tuple[TrainingJob, ...]:
         """Every job, the first axis slowest."""
-        return tuple(job for cell in cells(self._axes) if (job := self._job(cell)) is not None)
+        doses, *between, seeds = self._axes
+        found = (
+            self._job({doses.name: dose, **place, seeds.name: seed})
+            for dose in range(len(doses.values))
+            for place in cells(between)
+            for seed in range(len(seeds.values))
+        )
+        return tuple(job for job in found if job is not None)
 
     def _job(self, cell: Cell) -> TrainingJob | None:
-        values = {axis.name: axis.values[cell[axis.name]] for axis in self._axes if axis.name in cell}
-        if self._is_excluded(values):
+        if self._excluded and self._is_excluded(self._values(cell)):
             return None
-        kind = self._kind(values["view"], cell)
-        if self._is_excluded(values | {"gridsize": kind.gridsize}):
+        kind = self._kind(cell)
+        if self._excluded and self._is_excluded(self._values(cell) | {"gridsize": kind.gridsize}):
             return None
-        labels = [axis.labels[cell[axis.name]] for axis in self._axes if axis.name in cell]
-        labels = [label for label in (*labels[:2], f"gs{kind.gridsize}", *labels[2:]) if label]
-        data = Condition(values["dose"], values["view"], kind.data_sweep)
-        scan = self._scans.setdefault((values["dose"], kind.patterns), data)
+        doses, seeds = self._axes[0], self._axes[-1]
+        dose, seed = cell[doses.name], cell[seeds.name]
+        labels = [label for label in (doses.labels[dose], *kind.labels, seeds.labels[seed]) if label]
+        data = Condition(doses.values[dose], kind.view, kind.data_sweep)
+        scan = self._scans.setdefault((dose, kind.patterns), data)
         return TrainingJob(
             job_id="-".join(labels),
             folder="/".join(labels),
-            dose_photons=values["dose"],
-            view=values["view"],
+            dose_photons=data.dose_photons,
+            view=kind.view,
             gridsize=kind.gridsize,
-            seed=values["seed"],
+            seed=seeds.values[seed],
             sweep=kind.sweep,
             dataset=kind.dataset,
             data_sweep=kind.data_sweep,
             same_scan=None if scan is data or scan == data else scan,
         )
 
+    def _values(self, cell: Cell) -> dict[str, Any]:
+        return {axis.name: axis.values[cell[axis.name]] for axis in self._axes if axis.name in cell}
+
     def _is_excluded(self, values: dict[str, Any]) -> bool:
         """Whether an entry leaves the cell out; each that does is noted."""
-        if not self._excluded:
-            return False
         hits = [
             number
             for number, entry in enumerate(self._excluded)
@@ -148,17 +154,24 @@ class Matrix:
         self.unused_exclusions.difference_update(hits)
         return bool(hits)
 
-    def _kind(self, view: str, cell: Cell) -> "_Kind":
-        sweep = tuple((axis.name, axis.labels[cell[axis.name]]) for axis in self._sweep if axis.name in cell)
-        if (view, sweep) not in self._kinds:
-            self._kinds[view, sweep] = self._new_kind(view, sweep, cell)
-        return self._kinds[view, sweep]
+    def _kind(self, cell: Cell) -> "_Kind":
+        _, *between, _ = cell.values()
+        place = tuple(between)  # of the view, and of those axes of the sweep that count in it
+        if place not in self._kinds:
+            self._kinds[place] = self._new_kind(cell)
+        return self._kinds[place]
 
-    def _new_kind(self, view: str, sweep: Labels, cell: Cell) -> "_Kind":
-        design = self._variants.of(sweep).design.design
+    def _new_kind(self, cell: Cell) -> "_Kind":
+        views = self._axes[1]
+        view, inside = views.values[cell[views.name]], [axis for axis in self._axes[2:-1] if axis.name in cell]
+        sweep = tuple((axis.name, axis.labels[cell[axis.name]]) for axis in self._sweep if axis.name in cell)
+        design = self._variants.design(sweep)
         share, dataset = design.views[view].image_fraction, self._dataset.labels(cell)
+        gridsize = design.views[view].gridsize
         return _Kind(
-            gridsize=design.views[view].gridsize,
+            view=view,
+            gridsize=gridsize,
+            labels=(view, f"gs{gridsize}", *(axis.labels[cell[axis.name]] for axis in inside)),
             sweep=sweep,
             dataset=dataset,
             data_sweep=self._data[view].labels(cell),
@@ -170,7 +183,10 @@ class Matrix:
 class _Kind:
     """What the jobs of a view at one place of the sweep have in common, whatever their dose and seed."""
 
+    view: str
     gridsize: int
+    labels: tuple[str, ...]
+    """What ids and folders call it, between the dose and the seed."""
     sweep: Labels
     dataset: Labels
     data_sweep: Labels
@@ -183,11 +199,10 @@ def _solver_jobs(design: IterativeStudy, networks: Sequence[TrainingJob], varian
     for first in first_of_each(networks, lambda job: job.scan):
         for solver in design.iterative.solvers:
             labels = (dose_label(first.dose_photons), first.view, *folders(first.data_sweep), solver)
-            yield replace(
-                first,
+            yield first._replace(
                 job_id="-".join(labels),
                 folder="/".join(labels),
-                seed=variants.of(first.data_sweep).design.design.seeds.simulation,
+                seed=variants.design(first.data_sweep).seeds.simulation,
                 solver=solver,
                 sweep=first.data_sweep,
             )

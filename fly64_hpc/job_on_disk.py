@@ -1,14 +1,17 @@
 """What the study directory alone says of a job, whatever the executors say. Read when it is asked for, and at most once."""
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from fly64_hpc.attempt_costs import Spent, spent_by_attempt
 from fly64_hpc.errors import StudyDirectoryError
+from fly64_hpc.heartbeat import Heartbeat, read_heartbeat
 from fly64_hpc.history import HistoryEnd, history_end
 from fly64_hpc.job_matrix import TrainingJob
-from fly64_hpc.job_paths import JobPaths
+from fly64_hpc.job_paths import JobPaths, heartbeat_name, own_checkpoints_name
 from fly64_hpc.job_record import (
     AttemptRecord,
     DamagedRecord,
@@ -58,7 +61,7 @@ class JobOnDisk:
     @cached_property
     def attempts(self) -> int:
         """Attempts begun."""
-        return len(self._numbers)
+        return len(self.numbers)
 
     @cached_property
     def success(self) -> Success | None:
@@ -69,18 +72,24 @@ class JobOnDisk:
     @cached_property
     def record(self) -> AttemptRecord | DamagedRecord | None:
         """That of the success or else of the newest attempt, where it has left one."""
-        return self._newest if self.is_known else None if self.damage else self._proven or self._newest
+        return self.newest_record if self.is_known else None if self.damage else self._proven or self.newest_record
 
     @cached_property
     def records(self) -> list[AttemptRecord]:
         """Those of all attempts that left a readable one, oldest first."""
-        earlier = [read_attempt(self.paths.result(number), number) for number in self._numbers[:-1]]
-        return [record for record in (*earlier, self._newest) if isinstance(record, AttemptRecord)]
+        earlier = [read_attempt(self.paths.result(number), number) for number in self.numbers[:-1]]
+        return [record for record in (*earlier, self.newest_record) if isinstance(record, AttemptRecord)]
+
+    @cached_property
+    def beats(self) -> dict[int, Heartbeat | None]:
+        """By the number of an attempt its last sign of progress, of those records that are not of a success."""
+        unfinished = [record.attempt for record in self.records if record.state != "succeeded"]
+        return {number: read_heartbeat(f"{self.root}/{heartbeat_name(number)}") for number in unfinished}
 
     @cached_property
     def spent(self) -> Spent:
         """What all attempts took, none of them being at work."""
-        costs = spent_by_attempt(self.paths, self.records, is_at_work=False) if self.attempts else ()
+        costs = spent_by_attempt(self.paths, self.records, self.beats, is_at_work=False) if self.attempts else ()
         return sum((spent for _, spent in costs), Spent())
 
     @cached_property
@@ -91,21 +100,23 @@ class JobOnDisk:
     @cached_property
     def newest(self) -> int:
         """The number of the newest attempt; 0 where none was begun."""
-        return self._numbers[-1] if self._numbers else 0
+        return self.numbers[-1] if self.numbers else 0
 
     def to_keep(self) -> KnownJob | None:
         """What to keep of it for later looks; None where more files than those of the newest attempt decide what it is."""
         if self.config_sha256 is None or not (self.newest == 0 or self._is_decided_by_newest()):
             return None
-        has_ended = not isinstance(self._newest, AttemptRecord) or self._newest.ended_utc is not None
+        has_ended = not isinstance(self.newest_record, AttemptRecord) or self.newest_record.ended_utc is not None
         spent = self.spent if has_ended else None
-        return KnownJob(self.config_sha256, self.attempts, self.newest, self.success, spent, self.history)
+        record = self.newest_record if self.success is None and isinstance(self.newest_record, AttemptRecord) else None
+        saved_s = self.saved_s if has_ended and self.success is None else None
+        return KnownJob(self.config_sha256, self.numbers, record, self.success, spent, saved_s, self.history)
 
     def _is_decided_by_newest(self) -> bool:
         if self.success is not None:
             return self.success.attempt == self.newest
         says_success = any(record.state == "succeeded" for record in self.records)  # its bundle may come back
-        return isinstance(self._newest, AttemptRecord) and not says_success
+        return isinstance(self.newest_record, AttemptRecord) and not says_success
 
     @cached_property
     def history(self) -> HistoryEnd:
@@ -113,20 +124,32 @@ class JobOnDisk:
         return history_end(self.paths) if self.attempts else HistoryEnd()
 
     @cached_property
-    def _numbers(self) -> list[int]:
+    def saved_s(self) -> float | None:
+        """When its newest checkpoint was written, in seconds since 1970, by the file system; None where it has none."""
+        for number in reversed(self.numbers):  # a later attempt's are the newer ones
+            folder = f"{self.root}/{own_checkpoints_name(number)}"
+            with suppress(OSError, ValueError):  # no folder, an empty one, or pruned at this moment
+                newest = max(name for name in os.listdir(folder) if name.startswith("step_") and name.endswith(".json"))  # noqa: PTH208
+                return os.stat(f"{folder}/{newest}").st_mtime  # noqa: PTH116
+        return None
+
+    @cached_property
+    def numbers(self) -> list[int]:
+        """The numbers of the attempts that were begun, oldest first."""
         return self.paths.attempt_numbers()
 
     @cached_property
-    def _newest(self) -> AttemptRecord | DamagedRecord | None:
+    def newest_record(self) -> AttemptRecord | DamagedRecord | None:
+        """That of the newest attempt, where it has left one."""
         return read_attempt(self.paths.result(self.newest), self.newest) if self.newest else None
 
     @cached_property
     def _proven(self) -> AttemptRecord | None:
         if self.spec is None:
             return None
-        if says_success(self._newest, self.spec.config_sha256):
-            return self._newest if bundle_is_whole(self.paths, self._newest) else None
-        return proven_success(self.paths, self.spec.config_sha256, self._numbers[:-1])
+        if says_success(self.newest_record, self.spec.config_sha256):
+            return self.newest_record if bundle_is_whole(self.paths, self.newest_record) else None
+        return proven_success(self.paths, self.spec.config_sha256, self.numbers[:-1])
 
 
 def read_job(job: TrainingJob, root: str, known: KnownJobs) -> JobOnDisk:
@@ -137,6 +160,7 @@ def read_job(job: TrainingJob, root: str, known: KnownJobs) -> JobOnDisk:
         _ = found.damage, found.success, found.record
     else:  # the same names, as if they had been read
         vars(found).update(vars(before), damage="")
-        if before.spent is None:
-            del vars(found)["spent"]
+        for name in ("spent", "saved_s", "newest_record"):
+            if vars(found)[name] is None:
+                del vars(found)[name]
     return found

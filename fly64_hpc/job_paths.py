@@ -17,6 +17,16 @@ def result_name(number: int) -> str:
     return f"{ATTEMPTS_NAME}/{number:03d}/result.json"
 
 
+def heartbeat_name(number: int) -> str:
+    """What one attempt says of its progress while it runs, below its job's folder."""
+    return f"{ATTEMPTS_NAME}/{number:03d}/heartbeat.json"
+
+
+def own_checkpoints_name(number: int) -> str:
+    """The folder of the checkpoints that one attempt wrote, below its job's folder."""
+    return f"checkpoints/{number:03d}"
+
+
 @dataclass(frozen=True)
 class JobPaths:
     """The files of one job."""
@@ -45,7 +55,7 @@ class JobPaths:
 
     def own_checkpoints(self, number: int) -> Path:
         """The checkpoints that one attempt wrote."""
-        return self.root / f"checkpoints/{number:03d}"
+        return self.root / own_checkpoints_name(number)
 
     @property
     def bundle(self) -> Path:
@@ -67,7 +77,7 @@ class JobPaths:
 
     def heartbeat(self, number: int) -> Path:
         """What one attempt says of its progress while it runs."""
-        return self.root / f"{ATTEMPTS_NAME}/{number:03d}/heartbeat.json"
+        return self.root / heartbeat_name(number)
 
     @property
     def lock(self) -> Path:

@@ -1,7 +1,7 @@
 """The states of a job, and what each means."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class JobState(StrEnum):
@@ -35,8 +35,7 @@ class JobState(StrEnum):
         return not self.is_open and self not in (JobState.SUCCEEDED, JobState.SKIPPED)
 
 
-@dataclass(frozen=True)
-class QueueFacts:
+class QueueFacts(NamedTuple):
     """What Slurm's queue says of a job that waits or runs."""
 
     word: str
@@ -51,8 +50,7 @@ class QueueFacts:
     """When it started or, by Slurm's estimate, will."""
 
 
-@dataclass(frozen=True)
-class ExecutorFact:
+class ExecutorFact(NamedTuple):
     """What an executor says of one job."""
 
     state: JobState

@@ -51,8 +51,7 @@ def _show(seen: StudyGlance, output: Output, calls: SlurmCalls) -> None:
         console = Console()
         console.print(picture(seen, seen.view.problems, _called(calls), console))
         return
-    for line in (*seen.view.problems, *plain.table(seen), *_sums(seen, calls)):
-        output.say(line)
+    output.say("\n".join((*seen.view.problems, *plain.table(seen), *_sums(seen, calls))))
 
 
 def _called(calls: SlurmCalls) -> str:

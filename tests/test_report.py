@@ -239,9 +239,9 @@ def test_without_a_truth_photons_say_how_good_it_is(study: TinyStudy) -> None:
 
 
 def test_several_seeds_give_a_mean_and_its_interval(facts: StudyFacts) -> None:
-    seeds = [replace(facts.jobs[0].view.job, seed=seed) for seed in (0, 1)]
+    seeds = [facts.jobs[0].view.job._replace(seed=seed) for seed in (0, 1)]
     first, second = (
-        replace(job, view=replace(job.view, files=replace(job.view.files, job=seed)))
+        replace(job, view=job.view._replace(files=replace(job.view.files, job=seed)))
         for seed, job in zip(seeds, facts.jobs[:2], strict=True)
     )
     text = Tree(page(replace(facts, jobs=(first, second)))).text

@@ -1,33 +1,33 @@
 """What `status` knows of each job beside its outcome: progress, silence, forecast and what it cost. Read once, in one pass."""
 
-import os
 import statistics
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 from fly64_hpc.attempt_costs import Spent
 from fly64_hpc.collector import JobView, StudyView, epochs_of
 from fly64_hpc.glance.forecast import Forecast, training_left_s
 from fly64_hpc.gpu_hours import asked_gpu_h, spent_on
-from fly64_hpc.heartbeat import Heartbeat, is_stuck, read_heartbeat, silence_s
+from fly64_hpc.heartbeat import Heartbeat, is_stuck, silence_s
 from fly64_hpc.history import epochs_so_far
+from fly64_hpc.job_paths import heartbeat_name
 from fly64_hpc.job_record import AttemptRecord, now_utc, seconds_between
 from fly64_hpc.job_state import JobState
 from fly64_hpc.outcome import is_earlier
 from fly64_hpc.sweep import Labels
 
+Kind: TypeAlias = tuple[str, int, Labels]
+"""The view, its gridsize and the place of the sweep: jobs of one kind take about as long."""
+
 _CLOCKS_DIFFER_S = 60.0
 """Between Slurm's controller and a node, at most."""
+_NOTHING_LEFT = Forecast()
 _HALTED_WORDS = ("SUSPENDED", "STOPPED")
 
 
-@dataclass(frozen=True)
-class JobGlance:
+class JobGlance(NamedTuple):
     """One job as `status` shows it."""
 
     view: JobView
@@ -66,7 +66,7 @@ class JobGlance:
             return int(self.last.get("epoch", 0))
         return None if self.view.attempts == 0 else 0
 
-    @cached_property
+    @property
     def lesson(self) -> list[dict[str, Any]]:
         """The epochs of the newest lesson: the losses of two are not to be compared. Only read where it is asked for."""
         rows = epochs_so_far(self.view.paths) if self.last else []
@@ -100,36 +100,39 @@ class StudyGlance:
 def glance(view: StudyView) -> StudyGlance:
     """What is to be shown of a study that was looked at."""
     now = now_utc()
-    later = _later_lessons(view)
-    jobs = (_job(job, epochs_of(view, job), later.get(_kind(job)), now) for job in view.jobs)
+    kinds = [_kind(job) for job in view.jobs]
+    epochs = {kind: epochs_of(view, job) for kind, job in dict(zip(kinds, view.jobs, strict=True)).items()}
+    later = _later_lessons(kinds, view.jobs)
+    jobs = (_job(job, epochs[kind], later.get(kind), now) for kind, job in zip(kinds, view.jobs, strict=True))
     return StudyGlance(view, tuple(jobs), now)
 
 
-def _kind(job: JobView) -> tuple[str, int, Labels]:
-    """The view and the place of the sweep: jobs of one kind take about as long."""
+def _kind(job: JobView) -> Kind:
     return job.job.view, job.job.gridsize, job.job.sweep
 
 
-def _later_lessons(view: StudyView) -> dict[tuple[str, int, Labels], float]:
+def _later_lessons(kinds: Sequence[Kind], jobs: Sequence[JobView]) -> dict[Kind, float]:
     """By kind: how long the later lessons took the jobs that have been through them, the median."""
-    taken: dict[tuple[str, int, Labels], list[float]] = {}
-    for job in view.jobs:
+    taken: dict[Kind, list[float]] = {}
+    for kind, job in zip(kinds, jobs, strict=True):
         if job.outcome.state is JobState.SUCCEEDED and job.files.history.later_s is not None:
-            taken.setdefault(_kind(job), []).append(job.files.history.later_s)
+            taken.setdefault(kind, []).append(job.files.history.later_s)
     return {kind: statistics.median(seconds) for kind, seconds in taken.items()}
 
 
 def _job(job: JobView, epochs: int | None, later_s: float | None, now: str) -> JobGlance:
-    beat, silence, forecast = None, None, Forecast()
+    beat, silence, forecast, saved_s = None, None, _NOTHING_LEFT, None
     if job.outcome.state is JobState.RUNNING:
         record = _attempt_at_work(job)
         if record is not None:
-            file = job.paths.heartbeat(record.attempt)
-            beat = read_heartbeat(file)
+            beat = job.files.beats[record.attempt]
+            file = f"{job.files.root}/{heartbeat_name(record.attempt)}"
             silence = silence_s(beat, file, record.started_utc, now)
         forecast = _forecast(job, beat, silence or 0.0, later_s, now)
     last = job.files.history.last or {}
-    age = None if job.outcome.state is JobState.SUCCEEDED or not job.attempts else _checkpoint_age_s(job)
+    if job.outcome.state is not JobState.SUCCEEDED:
+        saved_s = job.files.saved_s
+    age = None if saved_s is None else max(0.0, time.time() - saved_s)
     return JobGlance(job, last, last.get("epochs", epochs), beat, silence, forecast, age, spent_on(job))
 
 
@@ -156,20 +159,3 @@ def _forecast(job: JobView, beat: Heartbeat | None, silence: float, later_s: flo
     if limit_s is None and job.record is not None and (job.queue is None or job.queue.limit_s is not None):
         limit_s = 60 * resources.time_limit_min - seconds_between(job.record.started_utc, now)
     return Forecast(training_s, is_whole, limit_s, resources.signal_delay_s)
-
-
-def _checkpoint_age_s(job: JobView) -> float | None:
-    """By the file system: the facts themselves need not be read for it."""
-    folders = [job.paths.own_checkpoints(number) for number in job.paths.attempt_numbers()]
-    newest = max((moment for folder in folders for moment in _checkpoint_times(folder)), default=None)
-    return None if newest is None else max(0.0, time.time() - newest)
-
-
-def _checkpoint_times(folder: Path) -> list[float]:
-    times = []
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("step_") and entry.name.endswith(".json"):
-                with suppress(FileNotFoundError):  # pruned at this moment
-                    times.append(entry.stat().st_mtime)
-    return times

@@ -32,4 +32,5 @@ def table(glance: StudyGlance) -> list[str]:
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Cells under each other, two blanks apart."""
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip() for cells in rows]
+    line = "  ".join(f"{{:<{width}}}" for width in widths)
+    return [line.format(*cells).rstrip() for cells in rows]

@@ -6,7 +6,6 @@ steps of a job went through.
 
 import pwd
 import re
-from dataclasses import replace
 
 from fly64_hpc.job_state import SLURM_STATES, ExecutorFact, JobState, QueueFacts
 from fly64_hpc.resources import memory_mib
@@ -26,7 +25,7 @@ def task_fact(report: SlurmReport, tag: str, index: int | None, age_s: float) ->
     """The fact about one task that was submitted `age_s` seconds ago; None where Slurm says nothing of it."""
     seen = report.seen(tag, index)
     if seen.queue is not None and SLURM_STATES.get(seen.queue.word, JobState.PENDING).is_open:
-        return replace(_open_fact(seen.queue, seen), held_task=_held_task(seen.queue, index))
+        return _open_fact(seen.queue, seen, index)
     if seen.incarnations and not _state(seen.incarnations[-1].word).is_open:
         newest = seen.incarnations[-1]
         is_taken_back = not report.squeue_answered and _state(newest.word) in _NO_LASTING_END
@@ -39,7 +38,7 @@ def task_fact(report: SlurmReport, tag: str, index: int | None, age_s: float) ->
     return _unlisted_fact(seen.incarnations[-1], squeue_answered=report.squeue_answered, age_s=age_s)
 
 
-def _open_fact(row: QueueRow, seen: Seen) -> ExecutorFact:
+def _open_fact(row: QueueRow, seen: Seen, index: int | None) -> ExecutorFact:
     ended = [start for start in seen.incarnations if start.word == "REQUEUED" or not _state(start.word).is_open]
     before = ended[-1] if ended else None
     words = f"squeue: {_joined(row.word, row.reason)}"
@@ -48,7 +47,14 @@ def _open_fact(row: QueueRow, seen: Seen) -> ExecutorFact:
     state = SLURM_STATES.get(row.word, JobState.PENDING)  # what squeue lists without an end that we know has none yet
     queue = QueueFacts(row.word, row.reason, row.limit_s, row.left_s, row.start_utc)
     node = row.node or (before.node if before else "")
-    return ExecutorFact(state, words, node=node, before=_state(before.word) if before else None, queue=queue)
+    return ExecutorFact(
+        state,
+        words,
+        node=node,
+        before=_state(before.word) if before else None,
+        held_task=_held_task(row, index),
+        queue=queue,
+    )
 
 
 def _held_task(row: QueueRow, index: int | None) -> str:

@@ -5,6 +5,7 @@ Names are this program's own and never given twice. Ids are: a controller that l
 
 import datetime
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -38,20 +39,64 @@ class QueueRow:
     """When it started, or when Slurm expects to start it."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Incarnation:
-    """A start of a task, as sacct has it; one that was requeued has several."""
+    """A start of a task, as sacct has it; one that was requeued has several.
 
-    job_id: str
-    word: str
-    detail: str
-    """What follows the word: `by 0`."""
-    exit_code: str
-    node: str
-    asked_memory: str
-    step_words: list[str] = field(default_factory=list)
-    step_exit_codes: list[str] = field(default_factory=list)
-    used_memory: list[str] = field(default_factory=list)
+    Its lines are taken apart when they are asked for: of a large study most belong to jobs that have proven their success.
+    """
+
+    job_line: str
+    step_lines: list[str] = field(default_factory=list)
+
+    @property
+    def job_id(self) -> str:
+        """Without an array's index."""
+        return self._cell(0).partition("_")[0]
+
+    @property
+    def word(self) -> str:
+        """Slurm's word for the state."""
+        return self._cell(2).partition(" ")[0]
+
+    @property
+    def detail(self) -> str:
+        """What follows the word: `by 0`."""
+        return self._cell(2).partition(" ")[2]
+
+    @property
+    def exit_code(self) -> str:
+        """`code:signal`."""
+        return self._cell(3)
+
+    @property
+    def node(self) -> str:
+        """Where it ran; empty where it did not."""
+        node = self._cell(4)
+        return "" if node.startswith("None") else node
+
+    @property
+    def asked_memory(self) -> str:
+        """As it was asked for: `4G`."""
+        return self._cell(5)
+
+    @property
+    def step_words(self) -> list[str]:
+        """Slurm's word for the state of each step."""
+        return [line.split("|")[2] for line in self.step_lines]
+
+    @property
+    def step_exit_codes(self) -> list[str]:
+        """Those of its steps."""
+        return [line.split("|")[3] for line in self.step_lines]
+
+    @property
+    def used_memory(self) -> list[str]:
+        """The most that each step used, of those that were seen to use any."""
+        return [used for line in self.step_lines if (used := line.split("|")[6])]
+
+    def _cell(self, number: int) -> str:
+        return self.job_line.split("|")[number]
 
 
 @dataclass
@@ -74,7 +119,7 @@ class SlurmReport:
 
     def seen(self, tag: str, index: int | None) -> Seen:
         """What is said of one task; nothing where nothing is."""
-        return self.tasks.get((tag, index), Seen())
+        return self.tasks.get((tag, index)) or Seen()
 
 
 def ask(tags: Sequence[str], since_utc: str, calls: SlurmCalls, job_ids: Sequence[str] = ()) -> SlurmReport:
@@ -92,13 +137,13 @@ def ask(tags: Sequence[str], since_utc: str, calls: SlurmCalls, job_ids: Sequenc
         "sacct", "--duplicates", *which, "--starttime", _start_time(since_utc), "--noheader", "--parsable2",
         f"--format={SACCT_FORMAT}",
     )  # fmt: skip
-    tasks: dict[TaskKey, Seen] = {}
+    tasks: defaultdict[TaskKey, Seen] = defaultdict(Seen)
     for key, row in parse_squeue(squeue.out if squeue.is_good else ""):
-        seen = tasks.setdefault(key, Seen())
+        seen = tasks[key]
         if seen.queue is None or SLURM_STATES.get(row.word, JobState.PENDING).is_open:
             seen.queue = row  # of two jobs of one name, the one that is at work
     for key, incarnation in parse_sacct(sacct.out if sacct.is_good else ""):
-        tasks.setdefault(key, Seen()).incarnations.append(incarnation)
+        tasks[key].incarnations.append(incarnation)
     return SlurmReport(tasks, squeue.is_good, sacct.is_good, tuple(_problems(squeue=squeue, sacct=sacct)))
 
 
@@ -142,32 +187,19 @@ def parse_sacct(text: str) -> Iterator[tuple[TaskKey, Incarnation]]:
     """Read rows of `SACCT_FORMAT`: each job row is a start of a task, the step rows after it belong to it."""
     started: list[tuple[TaskKey, Incarnation]] = []
     current: Incarnation | None = None
-    for line in text.splitlines():
-        cells = line.strip().split("|")
-        if len(cells) != SACCT_FORMAT.count(",") + 1:
+    bars = SACCT_FORMAT.count(",")
+    for line in map(str.strip, text.splitlines()):
+        if line.count("|") != bars:
             continue
-        job_id, _, step = cells[0].partition(".")
-        if step and current is not None:
-            _add_step(current, cells)
-        elif not step:
-            match = _TASK.fullmatch(job_id)
+        task, name, _ = line.split("|", 2)
+        if "." not in task:
+            match = _TASK.fullmatch(task)
             tasks = _indices(match[2] or "N/A") if match else []
-            started += [((cells[1], index), _incarnation(job_id.partition("_")[0], cells)) for index in tasks]
+            started += [((name, index), Incarnation(line)) for index in tasks]
             current = started[-1][1] if tasks else None
+        elif current is not None:
+            current.step_lines.append(line)
     yield from started
-
-
-def _incarnation(job_id: str, cells: list[str]) -> Incarnation:
-    word, _, detail = cells[2].partition(" ")
-    node = "" if cells[4].startswith("None") else cells[4]
-    return Incarnation(job_id, word, detail, cells[3], node, cells[5])
-
-
-def _add_step(incarnation: Incarnation, cells: list[str]) -> None:
-    incarnation.step_words.append(cells[2])
-    incarnation.step_exit_codes.append(cells[3])
-    if cells[6]:
-        incarnation.used_memory.append(cells[6])
 
 
 def _indices(text: str) -> list[int | None]:
