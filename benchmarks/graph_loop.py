@@ -1,5 +1,7 @@
 """The limit on a GPU: the bare loop with its network compiled, and a whole step recorded as a CUDA graph."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -36,17 +38,28 @@ class GraphLoop(BareLoop):
     def _record(self, batch: BareBatch) -> tuple[torch.cuda.CUDAGraph, BareBatch, Tensor]:
         tensors = {name: getattr(batch, name).clone() for name in ("fed", "held", "fed_probes", "held_probes", "on_canvas")}
         read = BareBatch(canvas_shape=batch.canvas_shape, turn=batch.turn, rate=batch.rate, **tensors)
-        before = [weight.detach().clone() for weight in self.network.parameters()]
-        beside = torch.cuda.Stream()
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):
-            for _ in range(WARM_UP_STEPS):
-                self.descend(read)
-        torch.cuda.current_stream().wait_stream(beside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            loss = self.descend(read)
-        with torch.no_grad():
-            for weight, earlier in zip(self.network.parameters(), before, strict=True):
-                weight.copy_(earlier)
+        with rehearsal(self.optimizer):
+            beside = torch.cuda.Stream()
+            beside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(beside):
+                for _ in range(WARM_UP_STEPS):
+                    self.descend(read)
+            torch.cuda.current_stream().wait_stream(beside)
+            with torch.cuda.graph(graph):
+                loss = self.descend(read)
         return graph, read, loss
+
+
+@contextmanager
+def rehearsal(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Steps that are made inside leave weights and moments as they were, where they lie: a graph keeps their addresses."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    earlier = [weight.detach().clone() for weight in weights]
+    moments = [{name: value.clone() for name, value in optimizer.state[weight].items()} for weight in weights]
+    yield
+    with torch.no_grad():
+        for weight, value, known in zip(weights, earlier, moments, strict=True):
+            weight.copy_(value)
+            for name, moment in optimizer.state[weight].items():
+                moment.copy_(known[name] if name in known else torch.zeros_like(moment))

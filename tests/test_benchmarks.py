@@ -6,7 +6,7 @@ import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -66,6 +66,32 @@ def test_the_bare_loop_and_the_trainer_of_ptychopinn_do_the_same(gridsize: int) 
     bare = bare_loop.BareLoop("ptychopinn", network, weight_decay=1e-4, clip_norm=1.0)
     losses = [bare.step(batch) for batch in training.bare_batches(tiny_scan(), job, STEPS)]
     assert losses == pytest.approx(_trained(job)[: len(losses)], rel=1e-5)
+
+
+def test_steps_of_a_rehearsal_leave_no_trace() -> None:
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = (network(torch.ones(2, 3)) - 1).square().sum()
+        loss.backward()
+        optimizer.step()
+        return cast(float, loss.item())
+
+    def trained(*, rehearsed: bool) -> list[float]:
+        losses = []
+        for _ in range(3):
+            if rehearsed:
+                with _module("graph_loop").rehearsal(optimizer):
+                    _ = step(), step()
+            losses.append(step())
+        return losses
+
+    both = []
+    for rehearsed in (False, True):
+        torch.manual_seed(1)
+        network = torch.nn.Linear(3, 4)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=0.1)
+        both.append(trained(rehearsed=rehearsed))
+    assert both[0] == both[1]
 
 
 def test_the_bare_loop_steps_between_the_trainers_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
