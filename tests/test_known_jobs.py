@@ -10,6 +10,7 @@ from touched_files import overwritten, replaced
 
 from fly64_hpc import job_on_disk, known_jobs
 from fly64_hpc.collector import StudyView, collect, look
+from fly64_hpc.file_digests import stamp_of
 from fly64_hpc.glance.facts import glance
 from fly64_hpc.glance.machine import machine_view
 from fly64_hpc.job_record import JobError, skipped_view
@@ -171,6 +172,12 @@ def test_what_was_written_a_moment_ago_is_not_remembered(study: TinyStudy, monke
     monkeypatch.setattr(known_jobs, "SETTLED_S", 60.0)
     collect(study.paths)
     assert all(known(study).of(job.job_id, str(study.paths.job(job).root)) is None for job in study.jobs)
+
+
+def test_a_large_inode_is_no_time(study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known_jobs, "stamp_of", lambda file: (*stamp_of(file)[:3], 2**63 + 1))
+    collect(study.paths)
+    assert known(study).of(study.jobs[DONE].job_id, str(study.job(DONE).root)) is not None
 
 
 @pytest.mark.parametrize(
