@@ -9,12 +9,14 @@ from scripted_slurm import ScriptedSlurm
 from test_handing_over import LONG_AGO, submitted
 from tiny_study import AWAY, TinyStudy, tiny_study
 
+from fly64_hpc import collector
 from fly64_hpc.collector import JobView, look
 from fly64_hpc.job_record import JobError
 from fly64_hpc.job_state import JobState
 from fly64_hpc.outcome import Cause
 from fly64_hpc.process_identity import this_process
 from fly64_hpc.slurm.facts import LAG_S
+from fly64_hpc.slurm.task_logs import NO_EVIDENCE, LogEvidence
 from fly64_hpc.submissions import DatasetJobRecord, SupervisorRecord
 from ptycho_torch.config import sha256_file
 
@@ -97,6 +99,24 @@ def test_a_failure_of_the_newest_submission_is_proof_although_nobody_answers(stu
     submitted(study, 1, study.ids[0])
     study.attempt(1, "failed", submission=1, error=ERROR)
     assert first(study, None, None).outcome.may_be_submitted
+
+
+def test_a_log_is_asked_only_where_no_record_of_this_submission_tells_the_end(
+    study: TinyStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def log_evidence(_: object, job_id: str) -> LogEvidence:
+        asked.append(job_id)
+        return NO_EVIDENCE
+
+    monkeypatch.setattr(collector, "log_evidence", log_evidence)
+    tag = submitted(study, 2, *study.ids[:5]).parts[0].tag
+    for job, state, submission in ((0, "failed", 2), (1, "running", 2), (2, "failed", 1), (3, "interrupted", 2)):
+        study.attempt(1, state, job, submission=submission, error=ERROR)
+    lines = [f"2_{index}|{tag}|FAILED|1:0|g2|8G|" for index in range(5)]
+    look(study.paths, ScriptedSlurm(answers={"squeue": "", "sacct": "\n".join(lines)}))
+    assert asked == [study.ids[1], study.ids[2], study.ids[4]]
 
 
 def test_an_older_failure_does_not_hide_how_a_newer_submission_ended(study: TinyStudy) -> None:
