@@ -33,11 +33,12 @@ from ptycho_torch.symmetries import N_TURNS
 from ptycho_torch.trainer import Interrupted, Surroundings, train
 
 RUNS = 5
-"""At least; where a step is quick, `MANY_RUNS`."""
-MANY_RUNS = 11
+"""At least; where a step is quick, up to `MANY_RUNS`: short ones in turn see the same of a machine that drifts."""
+MANY_RUNS = 25
 WARM_UP_STEPS = 1
-LEAST_RUN_S = 1.0
-MOST_STEPS_A_RUN = 5
+LEAST_RUN_S = 0.25
+QUICK_STEP_S = 0.5
+MOST_STEPS_A_RUN = 2
 REQUIRED_SHARE = 0.95
 REQUIRED_GEMM_SHARE = 0.6
 
@@ -156,9 +157,9 @@ class Duel:
         self._bare_steps(self.done - 1, self.done)
         if self.done == WARM_UP_STEPS:
             once = self._bare_steps(self.done - 1, self.done, keep=False)
-            self.runs = MANY_RUNS if once < LEAST_RUN_S / 2 and len(self.batches) > MANY_RUNS else RUNS
-            left = (len(self.batches) - WARM_UP_STEPS) // self.runs
-            self.steps_a_run = max(1, min(MOST_STEPS_A_RUN, left, math.ceil(LEAST_RUN_S / once)))
+            left = len(self.batches) - WARM_UP_STEPS
+            self.runs = max(RUNS, min(MANY_RUNS, left)) if once < QUICK_STEP_S else RUNS
+            self.steps_a_run = max(1, min(MOST_STEPS_A_RUN, left // self.runs, math.ceil(LEAST_RUN_S / once)))
             gemm_gflops(self.gemm_dtype, self.device)
             self._turn_began = self.done
 

@@ -5,8 +5,10 @@ lost    of that, what no later attempt went on from and no checkpoint holds: of 
         steps after the step at which the next one began, or, where none has, after its last checkpoint
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fly64_hpc.checkpoint_index import last_step
 from fly64_hpc.heartbeat import Heartbeat
@@ -14,8 +16,7 @@ from fly64_hpc.job_paths import JobPaths
 from fly64_hpc.job_record import AttemptRecord, seconds_between
 
 
-@dataclass(frozen=True)
-class Spent:
+class Spent(NamedTuple):
     """What attempts took."""
 
     hours: float = 0.0
@@ -24,13 +25,10 @@ class Spent:
     gpu_h: float = 0.0
     lost_gpu_h: float = 0.0
 
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(
-            self.hours + other.hours,
-            self.lost_hours + other.lost_hours,
-            self.gpu_h + other.gpu_h,
-            self.lost_gpu_h + other.lost_gpu_h,
-        )
+    @classmethod
+    def total(cls, several: Iterable["Spent"]) -> "Spent":
+        """What all of them took."""
+        return cls(*map(math.fsum, zip(*several, strict=True)))
 
 
 def spent_by_attempt(

@@ -57,7 +57,8 @@ def gather(
     for submission in asked.values():
         own = [job_id for job_id in submission.jobs if newest[job_id] is submission]
         if submission.executor == "slurm":
-            facts |= slurm.facts(submission, [one for one in own if one not in settled or slurm.is_queued(submission, one)])
+            queued = slurm.queued(submission)
+            facts |= slurm.facts(submission, [one for one in own if one not in settled or one in queued])
         else:
             facts |= _here_facts(paths, submission, [one for one in own if one not in settled])
     named = {job_id for submission in on_slurm for job_id in submission.jobs if newest[job_id] is submission}
@@ -99,10 +100,11 @@ class _Slurm:
     def submitter_is_here(self) -> bool:
         return somebody_submits(self.paths)
 
-    def is_queued(self, submission: Submission, job_id: str) -> bool:
-        """Whether squeue names a job, which it may even where the job has succeeded: Slurm may hold its next start."""
-        task = submission.task(job_id)
-        return task is not None and self.report.seen(task[0].tag, task[1]).queue is not None
+    def queued(self, submission: Submission) -> set[str]:
+        """The jobs that squeue names, which it may even where one has succeeded: Slurm may hold its next start."""
+        jobs = {part.tag: part.jobs for part in submission.parts if part.kind == "train"}
+        tasks = [key for key, seen in self.report.tasks.items() if seen.queue is not None and key[0] in jobs]
+        return {jobs[tag][index] for tag, index in tasks if index is not None and index < len(jobs[tag])}
 
     def facts(self, submission: Submission, jobs: Sequence[str]) -> dict[str, ExecutorFact]:
         found = {job_id: self._job_fact(submission, job_id) for job_id in jobs}

@@ -35,5 +35,5 @@ def job_costs(job: JobView) -> list[tuple[AttemptRecord, Spent]]:
 def spent_on(job: JobView) -> Spent:
     """What all attempts at a job took."""
     if job.outcome.is_live and job.record is not None and job.record.state == "running":
-        return sum((spent for _, spent in job_costs(job)), Spent())
+        return Spent.total(spent for _, spent in job_costs(job))
     return job.files.spent

@@ -90,7 +90,7 @@ class JobOnDisk:
     def spent(self) -> Spent:
         """What all attempts took, none of them being at work."""
         costs = spent_by_attempt(self.paths, self.records, self.beats, is_at_work=False) if self.attempts else ()
-        return sum((spent for _, spent in costs), Spent())
+        return Spent.total(spent for _, spent in costs)
 
     @cached_property
     def config_sha256(self) -> str | None:
@@ -159,7 +159,7 @@ def read_job(job: TrainingJob, root: str, known: KnownJobs) -> JobOnDisk:
     if before is None:
         _ = found.damage, found.success, found.record
     else:  # the same names, as if they had been read
-        vars(found).update(vars(before), damage="")
+        vars(found).update(before._asdict(), damage="")
         for name in ("spent", "saved_s", "newest_record"):
             if vars(found)[name] is None:
                 del vars(found)[name]

@@ -43,8 +43,7 @@ class Success(NamedTuple):
         return cls(record.attempt, record.submission, record.started_utc, record.ended_utc, seen.gpus, seen.node, bundle)
 
 
-@dataclass(frozen=True)
-class KnownJob:
+class KnownJob(NamedTuple):
     """What was found of a job; see `job_on_disk`."""
 
     config_sha256: str
@@ -83,7 +82,7 @@ class KnownJobs:
 
     def write(self, file: Path) -> None:
         """Write them down for `read_known`."""
-        jobs = [{"job_id": job_id, "stamps": stamps, **_row(job)} for job_id, (stamps, job) in self._found.items()]
+        jobs = [(job_id, stamps, _row(job)) for job_id, (stamps, job) in self._found.items()]
         write_text(file, json.dumps({"schema_version": SCHEMA_VERSION, "jobs": jobs}))  # in one line it is read in no time
 
 
@@ -92,30 +91,26 @@ def read_known(file: Path) -> KnownJobs:
     try:
         content = from_json(file.read_bytes(), cache_strings="keys")  # in half the time of `json`
         jobs = content["jobs"] if content["schema_version"] == SCHEMA_VERSION else []
-        return KnownJobs({row["job_id"]: (row["stamps"], _job(row)) for row in jobs})
+        return KnownJobs({job_id: (stamps, _job(*row)) for job_id, stamps, row in jobs})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return KnownJobs()
 
 
-def _row(job: KnownJob) -> dict[str, Any]:
-    return vars(job) | {
-        "newest_record": None if job.newest_record is None else job.newest_record.model_dump(mode="json"),
-        "success": None if job.success is None else job.success._asdict(),
-        "spent": None if job.spent is None else vars(job.spent),
-        "history": job.history._asdict(),
-    }
+def _row(job: KnownJob) -> KnownJob:
+    """As JSON has it: tuples are lists there, which are read sooner than what names its values."""
+    record: Any = None if job.newest_record is None else job.newest_record.model_dump(mode="json")
+    return job._replace(newest_record=record)
 
 
-def _job(row: dict[str, Any]) -> KnownJob:
-    record, success, spent = row["newest_record"], row["success"], row["spent"]
+def _job(config_sha256: str, numbers: Numbers, record: Any, success: Any, spent: Any, saved_s: Any, history: Any) -> KnownJob:
     return KnownJob(
-        row["config_sha256"],
-        row["numbers"],
+        config_sha256,
+        numbers,
         None if record is None else AttemptRecord.model_validate(record),
-        None if success is None else Success(**success),
-        None if spent is None else Spent(**spent),
-        row["saved_s"],
-        HistoryEnd(**row["history"]),
+        None if success is None else Success(*success),
+        None if spent is None else Spent(*spent),
+        saved_s,
+        HistoryEnd(*history),
     )
 
 

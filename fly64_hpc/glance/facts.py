@@ -94,7 +94,7 @@ class StudyGlance:
     @property
     def spent(self) -> Spent:
         """By all attempts."""
-        return sum((job.spent for job in self.jobs), Spent())
+        return Spent.total(job.spent for job in self.jobs)
 
 
 def glance(view: StudyView) -> StudyGlance:

@@ -1,5 +1,6 @@
 """The words of `status`: why a job is where it is, how long things take, and the sums. Pure."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from fly64_hpc.attempt_costs import Spent
@@ -98,11 +99,11 @@ def _joined(*parts: str) -> str:
 
 def counts(glance: StudyGlance) -> str:
     """How many jobs are where."""
-    states = [job.state for job in glance.jobs]
+    tally = Counter(job.state for job in glance.jobs)
     stuck = sum(job.is_stuck for job in glance.jobs)
     noted = {JobState.RUNNING: f" ({stuck} stuck)" if stuck else ""}
-    parts = (f"{states.count(state)} {state.value}{noted.get(state, '')}" for state in JobState if state in states)
-    return f"{len(states)} job{'s' if len(states) != 1 else ''}: {', '.join(parts)}"
+    parts = (f"{tally[state]} {state.value}{noted.get(state, '')}" for state in JobState if state in tally)
+    return f"{len(glance.jobs)} job{'s' if len(glance.jobs) != 1 else ''}: {', '.join(parts)}"
 
 
 def costs(glance: StudyGlance) -> str:

@@ -51,7 +51,7 @@ def costs_section(facts: StudyFacts) -> Markup:
 
 
 def _cost(submission: Submission, attempts: Sequence[tuple[AttemptRecord, Spent]]) -> Cost:
-    spent = sum((hours for record, hours in attempts if record.submission == submission.number), Spent())
+    spent = Spent.total(hours for record, hours in attempts if record.submission == submission.number)
     return Cost(submission, asked_gpu_h(submission), spent.gpu_h, spent.lost_gpu_h, spent.hours)
 
 
