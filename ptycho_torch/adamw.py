@@ -44,9 +44,10 @@ class AdamW:
         gradients = [cast(Tensor, weight.grad) for weight in weights]
         means, squares = ([moments[name] for name in names] for moments in (self._means, self._squares))
         mean_biases, square_biases = ([1 - beta ** self._steps[name] for name in names] for beta in BETAS)
-        torch._foreach_mul_(weights, 1 - self.rate * self._weight_decay)
+        kept, faded = (torch.tensor(one, device=weights[0].device) for one in (1 - self.rate * self._weight_decay, BETAS[1]))
+        torch._foreach_mul_(weights, kept)  # by a tensor, for a number is made one for each weight anew
         torch._foreach_lerp_(means, gradients, 1 - BETAS[0])
-        torch._foreach_mul_(squares, BETAS[1])
+        torch._foreach_mul_(squares, faded)
         torch._foreach_addcmul_(squares, gradients, gradients, 1 - BETAS[1])
         spreads = torch._foreach_sqrt(squares)
         torch._foreach_div_(spreads, [math.sqrt(bias) for bias in square_biases])
