@@ -112,11 +112,15 @@ def _sources() -> Iterator[tuple[str, bytes]]:
         spec = find_spec(package)
         assert spec is not None
         assert spec.origin is not None
-        folder = Path(spec.origin).parent
-        for file in folder.rglob("*"):
-            name = file.relative_to(folder)
-            if file.is_file() and not any(part.startswith((".", "__pycache__")) for part in name.parts):
-                yield f"{package}/{name.as_posix()}", file.read_bytes()
+        home = Path(spec.origin).parent
+        for folder, inner, names in os.walk(home):  # what is hidden, and what Python compiled, is not gone into
+            inner[:] = filter(_is_source, inner)
+            for file in (Path(folder, name) for name in filter(_is_source, names)):
+                yield f"{package}/{file.relative_to(home).as_posix()}", file.read_bytes()
+
+
+def _is_source(name: str) -> bool:
+    return not name.startswith((".", "__pycache__"))
 
 
 def _zipped(sources: Mapping[str, bytes]) -> bytes:

@@ -32,8 +32,6 @@ from fly64_hpc.job_record import bundle_of, read_skipped_conditions
 from fly64_hpc.job_state import JobState
 from fly64_hpc.mending import joined_or_mended
 from fly64_hpc.plan import plan, plan_lines
-from fly64_hpc.preflight.examination import examine_quickly, refuse_errors
-from fly64_hpc.preflight.request import PreflightRequest
 from fly64_hpc.provenance import submission_provenance
 from fly64_hpc.slurm.calls import SlurmCalls
 from fly64_hpc.study_directory import write_study
@@ -103,6 +101,9 @@ class _Request:
 
     def refuse_what_would_fail(self, executor: ExecutorName) -> None:
         """Say what may stand in the way, and refuse what does; see `check`."""
+        from fly64_hpc.preflight.examination import examine_quickly, refuse_errors  # twenty modules, no matter to --print-only
+        from fly64_hpc.preflight.request import PreflightRequest
+
         asked = PreflightRequest(self.paths, self.loaded, self.jobs, self.external, executor, self.calls)
         refuse_errors(examine_quickly(asked), self.output.say)
 
