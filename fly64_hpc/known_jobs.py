@@ -61,16 +61,16 @@ class KnownJob(NamedTuple):
 
 @dataclass
 class KnownJobs:
-    """By job id what was found, and the stamps that its files had then."""
+    """By job id what was found, and the hash of the stamps that its files had then."""
 
-    _found: dict[str, tuple[Numbers, KnownJob]] = field(default_factory=dict)
+    _found: dict[str, tuple[int, KnownJob]] = field(default_factory=dict)
 
     def of(self, job_id: str, root: str) -> KnownJob | None:
         """What is known of a job whose files lie in `root`, if none of them has been touched since."""
         if job_id not in self._found:
             return None
-        stamps, job = self._found[job_id]
-        return job if stamps == _stamps(root, job) else None
+        stamped, job = self._found[job_id]
+        return job if stamped == _hash(_stamps(root, job)) else None
 
     def note(self, job_id: str, root: str, job: KnownJob | None, looked_ns: int) -> None:
         """Take in what was read of a job after the moment `looked_ns`; None where nothing is to be kept of it."""
@@ -78,11 +78,11 @@ class KnownJobs:
         stamps = [] if job is None else _stamps(root, job)
         times = (*stamps[::4], *stamps[1::4])
         if job is not None and looked_ns - max(times) > SETTLED_S * 1e9:
-            self._found[job_id] = stamps, job  # what was touched since that moment would be younger
+            self._found[job_id] = _hash(stamps), job  # what was touched since that moment would be younger
 
     def write(self, file: Path) -> None:
         """Write them down for `read_known`."""
-        jobs = [(job_id, stamps, _row(job)) for job_id, (stamps, job) in self._found.items()]
+        jobs = [(job_id, stamped, _row(job)) for job_id, (stamped, job) in self._found.items()]
         write_text(file, json.dumps({"schema_version": SCHEMA_VERSION, "jobs": jobs}))  # in one line it is read in no time
 
 
@@ -91,7 +91,7 @@ def read_known(file: Path) -> KnownJobs:
     try:
         content = from_json(file.read_bytes(), cache_strings="keys")  # in half the time of `json`
         jobs = content["jobs"] if content["schema_version"] == SCHEMA_VERSION else []
-        return KnownJobs({job_id: (stamps, _job(*row)) for job_id, stamps, row in jobs})
+        return KnownJobs({job_id: (stamped, _job(*row)) for job_id, stamped, row in jobs})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return KnownJobs()
 
@@ -114,6 +114,11 @@ def _job(config_sha256: str, numbers: Numbers, record: Any, success: Any, spent:
     )
 
 
+def _hash(stamps: Numbers) -> int:
+    """One number for twenty, of which thousands of jobs had thousands; the same from process to process, for they are whole."""
+    return hash(tuple(stamps))
+
+
 def _stamps(root: str, job: KnownJob) -> Numbers:
     """Of the files that decide what is known of a job, one after the other; paths are text, for there are thousands of them."""
     names = [SPEC_NAME, ATTEMPTS_NAME]
@@ -123,11 +128,10 @@ def _stamps(root: str, job: KnownJob) -> Numbers:
             names.append(HISTORY_NAME)
     if job.success is not None:
         names.append(job.success.bundle)
-    return [number for name in names for number in _stamp(f"{root}/{name}")]
-
-
-def _stamp(file: str) -> Stamp:
-    try:
-        return stamp_of(file)
-    except OSError:
-        return NO_FILE
+    stamps: Numbers = []
+    for name in names:
+        try:
+            stamps += stamp_of(f"{root}/{name}")
+        except OSError:
+            stamps += NO_FILE
+    return stamps

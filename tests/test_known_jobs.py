@@ -181,7 +181,16 @@ def test_a_large_inode_is_no_time(study: TinyStudy, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"schema_version": 1, "jobs": [{"job_id": "a", "stamps": [1]}]}', '{"schema_version": 2}']
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"schema_version": 1, "jobs": [{"job_id": "a", "stamps": [1]}]}',
+        '{"schema_version": 2}',
+        '{"schema_version": 2, "jobs": [["a", 1]]}',
+        '{"schema_version": 2, "jobs": [["a", 1, ["0", [1], null, ["x"], null, null, []]]]}',
+    ],
 )
 def test_a_damaged_memory_costs_time_only(study: TinyStudy, text: str) -> None:
     study.paths.known_jobs.write_text(text)
