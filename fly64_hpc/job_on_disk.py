@@ -84,7 +84,11 @@ class JobOnDisk:
     def beats(self) -> dict[int, Heartbeat | None]:
         """By the number of an attempt its last sign of progress, of those records that are not of a success."""
         unfinished = [record.attempt for record in self.records if record.state != "succeeded"]
-        return {number: read_heartbeat(f"{self.root}/{heartbeat_name(number)}") for number in unfinished}
+        return {number: read_heartbeat(self.heartbeat(number)) for number in unfinished}
+
+    def heartbeat(self, number: int) -> str:
+        """The file in which an attempt tells of its progress; as text, for there are thousands of jobs."""
+        return f"{self.root}/{heartbeat_name(number)}"
 
     @cached_property
     def spent(self) -> Spent:

@@ -12,14 +12,19 @@ from fly64_hpc.sweep import Labels, folders
 SPEC_NAME, ATTEMPTS_NAME, HISTORY_NAME = "job.json", "attempts", "history.jsonl"
 
 
+def attempt_name(number: int) -> str:
+    """The folder of one attempt, below its job's."""
+    return f"{ATTEMPTS_NAME}/{number:03d}"
+
+
 def result_name(number: int) -> str:
     """The record of one attempt, below its job's folder."""
-    return f"{ATTEMPTS_NAME}/{number:03d}/result.json"
+    return f"{attempt_name(number)}/result.json"
 
 
 def heartbeat_name(number: int) -> str:
     """What one attempt says of its progress while it runs, below its job's folder."""
-    return f"{ATTEMPTS_NAME}/{number:03d}/heartbeat.json"
+    return f"{attempt_name(number)}/heartbeat.json"
 
 
 def own_checkpoints_name(number: int) -> str:
@@ -69,7 +74,7 @@ class JobPaths:
 
     def attempt(self, number: int) -> Path:
         """The folder of one attempt."""
-        return self.root / f"{ATTEMPTS_NAME}/{number:03d}"
+        return self.root / attempt_name(number)
 
     def result(self, number: int) -> Path:
         """The record of one attempt."""

@@ -123,9 +123,7 @@ def _stamps(root: str, job: KnownJob) -> Numbers:
     """Of the files that decide what is known of a job, one after the other; paths are text, for there are thousands of them."""
     names = [SPEC_NAME, ATTEMPTS_NAME]
     if job.numbers:
-        names.append(result_name(job.numbers[-1]))
-        if job.spent is None:  # after its end an attempt writes no more epochs
-            names.append(HISTORY_NAME)
+        names += [result_name(job.numbers[-1]), HISTORY_NAME]
     if job.success is not None:
         names.append(job.success.bundle)
     stamps: Numbers = []

@@ -12,7 +12,6 @@ from fly64_hpc.glance.forecast import Forecast, training_left_s
 from fly64_hpc.gpu_hours import asked_gpu_h, spent_on
 from fly64_hpc.heartbeat import Heartbeat, is_stuck, silence_s
 from fly64_hpc.history import epochs_so_far
-from fly64_hpc.job_paths import heartbeat_name
 from fly64_hpc.job_record import AttemptRecord, now_utc, seconds_between
 from fly64_hpc.job_state import JobState
 from fly64_hpc.outcome import is_earlier
@@ -126,8 +125,7 @@ def _job(job: JobView, epochs: int | None, later_s: float | None, now: str) -> J
         record = _attempt_at_work(job)
         if record is not None:
             beat = job.files.beats[record.attempt]
-            file = f"{job.files.root}/{heartbeat_name(record.attempt)}"
-            silence = silence_s(beat, file, record.started_utc, now)
+            silence = silence_s(beat, job.files.heartbeat(record.attempt), record.started_utc, now)
         forecast = _forecast(job, beat, silence or 0.0, later_s, now)
     last = job.files.history.last or {}
     if job.outcome.state is not JobState.SUCCEEDED:
