@@ -177,7 +177,7 @@ def collect(paths: StudyPaths, calls: SlurmCalls | None = None, known: KnownJobs
 
 def epochs_of(view: StudyView, job: JobView) -> int | None:
     """How many epochs a job's training has; None of a solver, which alone knows."""
-    return None if view.paths.is_phase_f else view.study.epochs_of(job.job)
+    return None if view.paths.is_phase_f else view.study.of(job.job).design.training.total_epochs
 
 
 def _entry(paths: StudyPaths, job: JobView) -> dict[str, Any]:

@@ -165,7 +165,7 @@ class Matrix:
         views = self._axes[1]
         view, inside = views.values[cell[views.name]], [axis for axis in self._axes[2:-1] if axis.name in cell]
         sweep = tuple((axis.name, axis.labels[cell[axis.name]]) for axis in self._sweep if axis.name in cell)
-        design = self._variants.design(sweep)
+        design = self._variants.of(sweep).design.design
         share, dataset = design.views[view].image_fraction, self._dataset.labels(cell)
         gridsize = design.views[view].gridsize
         return _Kind(
@@ -202,7 +202,7 @@ def _solver_jobs(design: IterativeStudy, networks: Sequence[TrainingJob], varian
             yield first._replace(
                 job_id="-".join(labels),
                 folder="/".join(labels),
-                seed=variants.design(first.data_sweep).seeds.simulation,
+                seed=variants.of(first.data_sweep).design.design.seeds.simulation,
                 solver=solver,
                 sweep=first.data_sweep,
             )

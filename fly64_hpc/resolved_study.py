@@ -61,10 +61,6 @@ class Expanded:
         """The study as it is in force in one of its jobs."""
         return self._variants.of(job.sweep)
 
-    def epochs_of(self, job: TrainingJob) -> int:
-        """How many epochs its training has."""
-        return self._variants.training(job.sweep).total_epochs
-
     def own_identity(self) -> dict[str, Any]:
         """What makes the study this one, as this program sees it."""
         return self.design.identity(self.base_sha256, self.swept_base_sha256)

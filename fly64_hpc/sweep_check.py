@@ -291,8 +291,8 @@ def refuse_impossible_cells(design: StudyDesign, locate: Locate) -> None:
     matrix = Matrix(design, None, variants)
     try:
         jobs = matrix.jobs
-        for place in dict.fromkeys([*(job.sweep for job in jobs), *(job.data_sweep for job in jobs)]):
-            variants.of(place)  # that of Phase F has the data's places alone
+        for place in {job.data_sweep for job in jobs}:
+            variants.of(place)  # what Phase F has there
     except VariantError as error:
         raise _impossible(error, design.sweep, locate) from None
     if not jobs:

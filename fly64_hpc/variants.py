@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from fly64_hpc.errors import StudyError
 from fly64_hpc.study import StudyDesign
 from fly64_hpc.sweep import Labels, SweepAxis, folders
-from ptycho_torch.config import DatasetRecipe, DesignConfig, TrainingConfig, ViewRecipe
+from ptycho_torch.config import DatasetRecipe, ViewRecipe
 
 SECTIONS = ("base", "scan", "design", "training")
 """What a sweep may set keys of."""
@@ -76,19 +76,11 @@ class Variants:
             self._known[sweep] = self._made(sweep)
         return self._known[sweep]
 
-    def design(self, sweep: Labels) -> DesignConfig:
-        """The study's `design` at a place of its sweep, by itself: of thousands of cells it is made in no time."""
-        return cast(DesignConfig, self._section("design", sweep))
-
-    def training(self, sweep: Labels) -> TrainingConfig:
-        """Its `training` there; see `design`."""
-        return cast(TrainingConfig, self._section("training", sweep))
-
     def _made(self, sweep: Labels) -> Variant:
         if not sweep:
             return Variant(self._design, self._base_sha256)
-        sections = {name: self._section(name, sweep) for name in SECTIONS}
         try:
+            sections = {name: self._section(name, sweep) for name in SECTIONS}
             design = type(self._design).model_validate(self._plain | sections)
         except ValidationError as error:
             raise VariantError(sweep, error) from None
@@ -106,10 +98,8 @@ class Variants:
             for axis_name, label in own:
                 axis = self._axes[axis_name]
                 put(written, axis.settings(axis.labels.index(label)).items(), below=name)
-            try:  # in the whole study, so that an error says where it is
-                self._checked[name, own] = getattr(type(self._design).model_validate(self._plain | written), name)
-            except ValidationError as error:
-                raise VariantError(sweep, error) from None
+            # in the whole study, so that an error says where it is
+            self._checked[name, own] = getattr(type(self._design).model_validate(self._plain | written), name)
         return self._checked[name, own]
 
 
