@@ -78,7 +78,12 @@ def summed(patches: Tensor, batch: BareBatch) -> Tensor:
     if patches.shape[1] == 1:
         return patches[:, 0]
     canvas = torch.zeros(math.prod(batch.canvas_shape), dtype=patches.dtype, device=patches.device)
-    return canvas.index_add(0, batch.on_canvas.flatten(), patches.flatten()).view(batch.canvas_shape)
+    return canvas.scatter_add(0, batch.on_canvas.flatten(), patches.flatten()).view(batch.canvas_shape)
+
+
+def cut(canvases: Tensor, batch: BareBatch) -> Tensor:
+    """The patches (B, C, N, N) of canvases (B, H, W)."""
+    return canvases.flatten().gather(0, batch.on_canvas.flatten()).view(batch.on_canvas.shape)
 
 
 def unet_patches(network: nn.Module, batch: BareBatch) -> Tensor:
@@ -98,7 +103,7 @@ def unet_patches(network: nn.Module, batch: BareBatch) -> Tensor:
     log_amplitude, phase = (x.transpose(-1, -2) if batch.turn & 4 else x).unbind(dim=1)
     drawn = torch.polar(torch.exp(0.7 * torch.tanh(log_amplitude)), math.pi * torch.tanh(phase / math.pi))
     drawn = nn.functional.pad(drawn, (margin,) * 4, value=1.0)
-    return drawn[:, None] if batch.fed.shape[1] == 1 else drawn.flatten()[batch.on_canvas]
+    return drawn[:, None] if batch.fed.shape[1] == 1 else cut(drawn, batch)
 
 
 def auto_encoder_patches(network: nn.Module, batch: BareBatch) -> Tensor:
@@ -111,8 +116,8 @@ def auto_encoder_patches(network: nn.Module, batch: BareBatch) -> Tensor:
     if patches.shape[1] == 1:
         return patches
     weights = light / light.amax(dim=(-2, -1), keepdim=True) + WEIGHT_FLOOR
-    shares = weights / summed(weights, batch).flatten()[batch.on_canvas]
-    return summed(shares * patches, batch).flatten()[batch.on_canvas]
+    shares = weights / cut(summed(weights, batch), batch)
+    return cut(summed(shares * patches, batch), batch)
 
 
 def poisson_loss(patches: Tensor, batch: BareBatch) -> Tensor:

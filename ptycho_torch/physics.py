@@ -108,7 +108,7 @@ def add_patches(patches: Tensor, centers_yx: Tensor, object_shape: tuple[int, in
     """The adjoint of `cut_patches`: (B, N, N) patches summed where they lie on an (H, W) canvas."""
     canvas = torch.zeros(object_shape[0] * object_shape[1], dtype=patches.dtype, device=patches.device)
     indices = patch_indices(centers_yx, patches.shape[-1], object_shape[1])
-    return canvas.index_add(0, indices.flatten(), patches.flatten()).view(object_shape)
+    return canvas.scatter_add(0, indices.flatten(), patches.flatten()).view(object_shape)
 
 
 def intensity(waves: Tensor) -> Tensor:

@@ -63,16 +63,17 @@ class GroupCanvas:
         # One below the other the canvases are one that is as high as all of them.
         corners[..., 0] += height * torch.arange(centers_yx.shape[0], device=centers_yx.device)[:, None]
         indices = patch_indices(corners.flatten(0, 1) + patch_size // 2, patch_size, width)
-        self._indices = indices.view(*centers_yx.shape[:2], patch_size, patch_size)
+        self._indices = indices.flatten()
+        self._patches_shape = (*centers_yx.shape[:2], patch_size, patch_size)
 
     def sum(self, patches: Tensor) -> Tensor:
         """Patches (B, C, N, N) added up where they lie: (B, H, W), 0 where none lies."""
         canvas = torch.zeros(math.prod(self.shape), dtype=patches.dtype, device=patches.device)
-        return canvas.index_add(0, self._indices.flatten(), patches.flatten()).view(self.shape)
+        return canvas.scatter_add(0, self._indices, patches.flatten()).view(self.shape)
 
     def cut(self, canvases: Tensor) -> Tensor:
         """The adjoint of `sum`: the patches (B, C, N, N) of canvases (B, H, W)."""
-        return canvases.flatten()[self._indices]
+        return canvases.flatten().gather(0, self._indices).view(self._patches_shape)
 
 
 class Stitcher:
