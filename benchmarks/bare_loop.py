@@ -91,8 +91,9 @@ def unet_patches(network: nn.Module, batch: BareBatch) -> Tensor:
     size = batch.fed.shape[-1]
     empty = torch.fft.fft2(batch.fed_probes, norm="ortho")
     expected = intensity(empty)
-    residual = (batch.fed - expected) / torch.sqrt(expected + 0.1 * expected.mean(dim=(-2, -1), keepdim=True))
-    image = summed(batch.fed_probes.conj() * torch.fft.ifft2(residual * torch.sgn(empty), norm="ortho"), batch)
+    floor = 0.1 * expected.mean(dim=(-2, -1), keepdim=True)
+    residual = empty * ((batch.fed - expected) * torch.rsqrt((expected * (expected + floor)).clamp_min(1e-30)))
+    image = summed(batch.fed_probes.conj() * torch.fft.ifft2(residual, norm="ortho"), batch)
     light = summed(intensity(batch.fed_probes), batch)
     brightest = light.amax(dim=(-2, -1), keepdim=True)
     image = 4.0 * image / brightest

@@ -6,10 +6,9 @@ The counts minus those of an empty field of view, taken as a change of the far f
 are propagated back and weighted by the probe. R is linear in n, so it is unbiased however few the photons.
 """
 
-import torch
 from torch import Tensor
 
-from ptycho_torch.physics import back_propagate, intensity, propagate
+from ptycho_torch.physics import amplitude_residual, back_propagate, intensity, propagate
 
 REGULARIZATION = 0.1
 """`reg` as a share of the mean of I₀: keeps dark pixels of the empty pattern from ruling the image."""
@@ -32,5 +31,4 @@ def back_project(counts: Tensor, probes: Tensor) -> Tensor:
     empty_far_fields = propagate(probes)
     empty_counts = intensity(empty_far_fields)
     floor = REGULARIZATION * empty_counts.mean(dim=(-2, -1), keepdim=True)
-    residual = (counts - empty_counts) / torch.sqrt(empty_counts + floor)
-    return probes.conj() * back_propagate(residual * torch.sgn(empty_far_fields))
+    return probes.conj() * back_propagate(amplitude_residual(empty_far_fields, empty_counts, counts, floor))

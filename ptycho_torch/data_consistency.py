@@ -21,15 +21,13 @@ from torch import Tensor
 
 from ptycho_torch.dataset import ScanTensors
 from ptycho_torch.held_out import Exposures, object_deviance
-from ptycho_torch.physics import add_patches, back_propagate, cut_patches, propagate
+from ptycho_torch.physics import add_patches, amplitude_residual, back_propagate, cut_patches, intensity, propagate
 
 MOMENTUM = 0.8
 FLOOR_SHARE = 0.03
 """`floor` as a share of the mean count: dark pixels of the far field must not rule the step."""
 DAMPING_SHARE = 0.05
 """`damping` as a share of the light at the brightest place: the rim, which little light reaches, stays as it was."""
-TINY = 1e-30
-"""Keeps a far field of exactly 0, which has no phase, out of divisions."""
 PATIENCE_STEPS = 20
 """The held-out deviance may rise for so many steps before it is taken for past its best."""
 
@@ -84,9 +82,8 @@ class Pull:
         for rows in scan.chunks():
             probes, centers = scan.probes_of(rows), scan.centers[rows]
             far_fields = propagate(cut_patches(object_hw, centers, probes.shape[-1]) * probes)
-            intensity = far_fields.real.square() + far_fields.imag.square()
-            weight = torch.rsqrt((intensity * (intensity + self._floor)).clamp_min(TINY))  # 1 / √I makes of F its phase
-            corrections = probes.conj() * back_propagate(far_fields * ((scan.counts[rows] - intensity) * weight))
+            asked = amplitude_residual(far_fields, intensity(far_fields), scan.counts[rows], self._floor)
+            corrections = probes.conj() * back_propagate(asked)
             residual += add_patches(corrections, centers, (object_hw.shape[0], object_hw.shape[1]))
         return residual
 

@@ -17,11 +17,11 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from ptycho_torch.data_consistency import DAMPING_SHARE, FLOOR_SHARE, MOMENTUM, TINY, descend
+from ptycho_torch.data_consistency import DAMPING_SHARE, FLOOR_SHARE, MOMENTUM, descend
 from ptycho_torch.dataset import ScanTensors
 from ptycho_torch.held_out import Exposures, object_deviance
 from ptycho_torch.network_object import bounding_shape
-from ptycho_torch.physics import add_patches, back_propagate, cut_patches, gather_probe, propagate
+from ptycho_torch.physics import add_patches, amplitude_residual, back_propagate, cut_patches, gather_probe, intensity, propagate
 
 PROBE_MOMENTUM = 0.9
 """Every pattern pulls the same probe: its pull has less noise than the object's, and bears more momentum."""
@@ -69,9 +69,7 @@ def _pulls(scan: ScanTensors, object_hw: Tensor, floor: Tensor) -> tuple[Tensor,
         centers, probes = scan.centers[rows], scan.probes_of(rows)
         patches = cut_patches(object_hw, centers, probes.shape[-1])
         far_fields = propagate(patches * probes)
-        intensity = far_fields.real.square() + far_fields.imag.square()
-        weight = torch.rsqrt((intensity * (intensity + floor)).clamp_min(TINY))
-        residual = back_propagate(far_fields * ((scan.counts[rows] - intensity) * weight))
+        residual = back_propagate(amplitude_residual(far_fields, intensity(far_fields), scan.counts[rows], floor))
         object_pull += add_patches(probes.conj() * residual, centers, shape)
         light += add_patches(probes.abs().square(), centers, shape)
         probe_pull += gather_probe(patches.conj() * residual, scan.shifts[rows])

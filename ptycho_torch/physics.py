@@ -16,6 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+TINY = 1e-30
+"""Keeps a far field of exactly 0, which has no phase, out of divisions."""
+
 
 def split_positions(positions_yx: Tensor) -> tuple[Tensor, Tensor]:
     """Whole pixels and remainders of scan positions.
@@ -131,3 +134,25 @@ def back_propagate(far_fields: Tensor) -> Tensor:
 def diffraction_intensity(patches: Tensor, probes: Tensor) -> Tensor:
     """Expected photon counts (..., N, N) of object patches under probes whose Σ|P|² is in photons."""
     return intensity(propagate(patches * probes))
+
+
+def amplitude_residual(far_fields: Tensor, expected: Tensor, counts: Tensor, floor: Tensor) -> Tensor:
+    """What counts n ask of the amplitudes of far fields Ψ, with the phases of those: (n - I) / √(I + floor) · e^{i arg Ψ}.
+
+    Parameters
+    ----------
+    far_fields
+        (..., N, N) complex.
+    expected
+        (..., N, N) I = |Ψ|² [photons].
+    counts
+        (..., N, N) photons.
+    floor
+        Photons, of a shape that fits: dark pixels must not rule.
+
+    Returns
+    -------
+    (..., N, N) complex.
+    """
+    weights = torch.rsqrt((expected * (expected + floor)).clamp_min(TINY))  # 1 / √I makes of Ψ its phase
+    return far_fields * ((counts - expected) * weights)

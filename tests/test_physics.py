@@ -10,10 +10,12 @@ from torch import Tensor
 
 from ptycho_torch.physics import (
     add_patches,
+    amplitude_residual,
     back_propagate,
     cut_patches,
     diffraction_intensity,
     gather_probe,
+    intensity,
     propagate,
     shift_probe,
     split_positions,
@@ -63,6 +65,21 @@ def test_far_field_of_a_gaussian_is_the_closed_form() -> None:
     expected = (line[:, None] * line[None, :] / N) ** 2
     intensity = diffraction_intensity(torch.ones(N, N), _gaussian(sigma).to(torch.complex128))
     assert torch.allclose(intensity, expected, atol=2e-3 * expected.max().item())
+
+
+def test_a_step_by_the_amplitude_residual_makes_the_counts_of_a_little_more_light() -> None:
+    """(n - I) / √I is twice the change of the amplitude, to first order; phases stay."""
+    far_fields = _complex(2, N, N)
+    expected, none = intensity(far_fields), torch.zeros((), dtype=torch.float64)
+    stepped = far_fields + 0.5 * amplitude_residual(far_fields, expected, 1.001 * expected, none)
+    torch.testing.assert_close(intensity(stepped), 1.001 * expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(stepped.angle(), far_fields.angle(), rtol=0, atol=1e-12)
+
+
+def test_amplitude_residual_of_a_dark_far_field_is_nothing() -> None:
+    dark = torch.zeros(N, N, dtype=torch.complex64)
+    asked = amplitude_residual(dark, intensity(dark), torch.ones(N, N), torch.tensor(0.1))
+    assert torch.equal(asked, dark)
 
 
 def test_cutting_and_adding_patches_are_adjoint() -> None:
