@@ -67,6 +67,13 @@ def test_far_field_of_a_gaussian_is_the_closed_form() -> None:
     assert torch.allclose(intensity, expected, atol=2e-3 * expected.max().item())
 
 
+@pytest.mark.parametrize("shapes", [((3, 4, 4), (3, 4, 4)), ((3, 4, 4), (4, 4))], ids=["a probe each", "one probe"])
+def test_gradient_of_the_intensity_is_that_of_its_formula(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    patches, probes = (_complex(*shape, seed=seed).requires_grad_() for seed, shape in enumerate(shapes))
+    assert torch.autograd.gradcheck(diffraction_intensity, (patches, probes))
+    assert torch.autograd.gradcheck(lambda patches: diffraction_intensity(patches, probes.detach()), (patches,))
+
+
 def test_a_step_by_the_amplitude_residual_makes_the_counts_of_a_little_more_light() -> None:
     """(n - I) / √I is twice the change of the amplitude, to first order; phases stay."""
     far_fields = _complex(2, N, N)
