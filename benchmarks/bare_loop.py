@@ -154,7 +154,7 @@ class BareLoop:
             auto_encoder_patches if architecture == "ptychopinn" else unet_patches
         )
         self.clip_norm = clip_norm
-        self.optimizer = torch.optim.AdamW(network.parameters(), betas=BETAS, weight_decay=weight_decay)
+        self.optimizer = torch.optim.AdamW(network.parameters(), betas=BETAS, weight_decay=weight_decay, fused=True)
 
     def step(self, batch: BareBatch) -> float:
         """One step; its loss."""

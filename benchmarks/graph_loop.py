@@ -19,7 +19,9 @@ class GraphLoop(BareLoop):
         super().__init__(architecture, network, weight_decay=weight_decay, clip_norm=clip_norm)
         self.called = cast(nn.Module, torch.compile(network))
         rate = torch.zeros((), device=next(network.parameters()).device)
-        self.optimizer = torch.optim.AdamW(network.parameters(), lr=rate, betas=BETAS, weight_decay=weight_decay, capturable=True)
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(), lr=rate, betas=BETAS, weight_decay=weight_decay, capturable=True, fused=True
+        )
         self.rate = rate
         self.recorded: dict[tuple[object, ...], tuple[torch.cuda.CUDAGraph, BareBatch, Tensor]] = {}
 

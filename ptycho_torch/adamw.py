@@ -1,12 +1,10 @@
 """AdamW: Adam whose weights shrink by themselves [Loshchilov & Hutter, ICLR 2019, algorithm 2].
 
-The arithmetic of `torch.optim.AdamW`, to the bit. Making one of those loads PyTorch's compiler, which nothing here uses and
-which costs a job as long to start as PyTorch itself.
+The kernel of `torch.optim.AdamW(fused=True)`, which goes over everything once. Making one of those loads PyTorch's compiler,
+which nothing here uses and which costs a job as long to start as PyTorch itself.
 """
 
-import math
 from collections.abc import Mapping
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -31,28 +29,44 @@ class AdamW:
         for weight in self._weights.values():
             weight.grad = None
 
-    @torch.no_grad()
-    def step(self) -> None:
-        """Move every weight that has a gradient: all of them by one call for each operation, for most are small."""
-        moved = {name: weight for name, weight in self._weights.items() if weight.grad is not None}
-        for name in moved:
-            self._steps[name] += 1
-        if moved:
-            self._move(list(moved), list(moved.values()))
+    def gradient_norm(self) -> float:
+        """The norm of all gradients together."""
+        gradients = list(self._gradients().values())
+        return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))) if gradients else 0.0
 
-    def _move(self, names: list[str], weights: list[Tensor]) -> None:
-        gradients = [cast(Tensor, weight.grad) for weight in weights]
-        means, squares = ([moments[name] for name in names] for moments in (self._means, self._squares))
-        mean_biases, square_biases = ([1 - beta ** self._steps[name] for name in names] for beta in BETAS)
-        kept, faded = (torch.tensor(one, device=weights[0].device) for one in (1 - self.rate * self._weight_decay, BETAS[1]))
-        torch._foreach_mul_(weights, kept)  # by a tensor, for a number is made one for each weight anew
-        torch._foreach_lerp_(means, gradients, 1 - BETAS[0])
-        torch._foreach_mul_(squares, faded)
-        torch._foreach_addcmul_(squares, gradients, gradients, 1 - BETAS[1])
-        spreads = torch._foreach_sqrt(squares)
-        torch._foreach_div_(spreads, [math.sqrt(bias) for bias in square_biases])
-        torch._foreach_add_(spreads, EPSILON)
-        torch._foreach_addcdiv_(weights, means, spreads, [-(self.rate / bias) for bias in mean_biases])
+    @torch.no_grad()
+    def step(self, gradient_divisor: float = 1.0) -> None:
+        """Move every weight that has a gradient, by the gradient over a divisor."""
+        gradients = self._gradients()
+        for name in gradients:
+            self._steps[name] += 1
+        if gradient_divisor != 1:
+            torch._foreach_div_(list(gradients.values()), gradient_divisor)
+        if gradients:
+            self._move(gradients)
+
+    def _gradients(self) -> dict[str, Tensor]:
+        return {name: weight.grad for name, weight in self._weights.items() if weight.grad is not None}
+
+    def _move(self, gradients: dict[str, Tensor]) -> None:
+        names = list(gradients)
+        device = gradients[names[0]].device
+        counts = {count: torch.tensor(float(count), device=device) for count in {self._steps[name] for name in names}}
+        torch._fused_adamw_(
+            [self._weights[name] for name in names],
+            list(gradients.values()),
+            [self._means[name] for name in names],
+            [self._squares[name] for name in names],
+            [],
+            [counts[self._steps[name]] for name in names],
+            lr=self.rate,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            weight_decay=self._weight_decay,
+            eps=EPSILON,
+            amsgrad=False,
+            maximize=False,
+        )
 
     def moments(self) -> dict[str, Tensor]:
         """What the next steps depend on beside the weights: `<weight>.step`, `.exp_avg` and `.exp_avg_sq`, not copied."""

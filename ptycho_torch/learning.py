@@ -44,9 +44,8 @@ def learn(lesson: Lesson, optimizer: AdamW, rows: Tensor, seed: int, place: Plac
     value = require_finite("training loss", float(loss.detach()), place.step_overall, job)
     optimizer.forget_gradients()
     torch.autograd.backward(loss)
-    norm = torch.nn.utils.clip_grad_norm_(lesson.learner.parameters(), job.training.gradient_clip_norm)
-    require_finite("gradient's norm", float(norm), place.step_overall, job)
-    optimizer.step()
+    norm = require_finite("gradient's norm", optimizer.gradient_norm(), place.step_overall, job)
+    optimizer.step(gradient_divisor=max(1.0, norm / job.training.gradient_clip_norm))
     return value
 
 

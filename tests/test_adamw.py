@@ -44,7 +44,7 @@ def backward(model: nn.Module, step: int) -> None:
 def test_its_weights_are_those_of_torch_optim(rates: list[float], weight_decay: float, seed: int) -> None:
     ours, theirs = network(seed), network(seed)
     optimizer = AdamW(ours, rate=1, weight_decay=weight_decay)
-    reference = torch.optim.AdamW(theirs.parameters(), betas=BETAS, eps=EPSILON, weight_decay=weight_decay, foreach=False)
+    reference = torch.optim.AdamW(theirs.parameters(), betas=BETAS, eps=EPSILON, weight_decay=weight_decay, fused=True)
     for step, rate in enumerate(rates):
         optimizer.rate = reference.param_groups[0]["lr"] = rate
         for model in (ours, theirs):
@@ -82,6 +82,32 @@ def test_a_weight_without_a_gradient_stays() -> None:
     moved = {name for name, weight in model.state_dict().items() if not torch.equal(weight, before[name])}
     assert moved == {"1.weight", "1.bias"}
     assert {name.rpartition(".")[0] for name in optimizer.moments()} == moved
+
+
+@given(st.floats(0.01, 10.0), st.integers(0, 99))
+def test_gradients_held_to_a_norm_are_those_that_torch_clips(most_norm: float, seed: int) -> None:
+    ours, theirs = network(seed), network(seed)
+    optimizer = AdamW(ours, rate=0.1, weight_decay=0.01)
+    reference = torch.optim.AdamW(theirs.parameters(), lr=0.1, betas=BETAS, eps=EPSILON, weight_decay=0.01, fused=True)
+    for step in range(2):
+        for model in (ours, theirs):
+            model.zero_grad()
+            backward(model, step)
+        norm = float(torch.nn.utils.clip_grad_norm_(theirs.parameters(), most_norm))
+        assert optimizer.gradient_norm() == pytest.approx(norm, rel=1e-6)
+        optimizer.step(gradient_divisor=max(1.0, norm / most_norm))
+        reference.step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_no_gradient_has_no_norm_and_moves_nothing() -> None:
+    model = network(1)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    optimizer = AdamW(model, rate=0.1, weight_decay=0.5)
+    assert optimizer.gradient_norm() == 0
+    optimizer.step()
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
 
 
 def test_a_training_step_loads_no_compiler() -> None:
