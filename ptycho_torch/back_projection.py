@@ -14,7 +14,7 @@ REGULARIZATION = 0.1
 """`reg` as a share of the mean of I₀: keeps dark pixels of the empty pattern from ruling the image."""
 
 
-def back_project(counts: Tensor, probes: Tensor) -> Tensor:
+def back_project(counts: Tensor, probes: Tensor, far_fields: Tensor | None = None) -> Tensor:
     """Back-project the residual between photon counts and an empty field of view.
 
     Parameters
@@ -23,12 +23,14 @@ def back_project(counts: Tensor, probes: Tensor) -> Tensor:
         (..., N, N) real, photons, zero frequency at the corner.
     probes
         (..., N, N) complex, Σ|P|² in photons of the same exposure.
+    far_fields
+        (..., N, N) complex, FP, where it is known already.
 
     Returns
     -------
     (..., N, N) complex R, in photons per pixel.
     """
-    empty_far_fields = propagate(probes)
+    empty_far_fields = propagate(probes) if far_fields is None else far_fields
     empty_counts = intensity(empty_far_fields)
     floor = REGULARIZATION * empty_counts.mean(dim=(-2, -1), keepdim=True)
     return probes.conj() * back_propagate(amplitude_residual(empty_far_fields, empty_counts, counts, floor))

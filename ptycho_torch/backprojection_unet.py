@@ -51,10 +51,16 @@ class BackProjectionUNet(nn.Module):
         self.unet = UNet(3, widths, 2, head_gain, precision)
 
     def forward(
-        self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0, canvas_px: CanvasSides | None = None
+        self,
+        counts: Tensor,
+        probes: Tensor,
+        centers_yx: Tensor,
+        turn: int = 0,
+        canvas_px: CanvasSides | None = None,
+        far_fields: Tensor | None = None,
     ) -> Tensor:
         """Patches of groups of patterns: see `PatchNetwork`."""
-        images, light = back_project(counts, probes), intensity(probes)
+        images, light = back_project(counts, probes, far_fields), intensity(probes)
         if not self.mixes_channels:
             return self._drawn(images.flatten(0, 1), light.flatten(0, 1), turn).view(counts.shape)
         canvas = GroupCanvas(centers_yx, counts.shape[-1], canvas_px)

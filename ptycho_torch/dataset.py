@@ -5,6 +5,7 @@ Nothing random here has a state: every draw starts from (seed, epoch), so a resu
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import sqrt
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,7 +20,7 @@ from ptycho_torch.errors import DataContractError, GroupingError
 from ptycho_torch.grouping import draw_groups
 from ptycho_torch.legacy_bridge import require_bridged
 from ptycho_torch.npz_contract import PtychoDataset, check_grouping, read_dataset
-from ptycho_torch.physics import shift_probe, split_positions
+from ptycho_torch.physics import illuminate, shift_probe, split_positions
 
 CHUNK_PATTERNS = 128
 
@@ -66,6 +67,12 @@ class ScanTensors:
     def probes_of(self, rows: Tensor) -> Tensor:
         """The probe where it stood for each of `rows` (...): (..., N, N)."""
         return shift_probe(self.probe, self.shifts[rows].reshape(-1, 2)).reshape(*rows.shape, *self.probe.shape)
+
+    def illumination_of(self, rows: Tensor, share: float) -> tuple[Tensor, Tensor]:
+        """The same with a share of the light, and its far fields: (..., N, N) complex each."""
+        moved = illuminate(self.probe * sqrt(share), self.shifts[rows].reshape(-1, 2))
+        probes, far_fields = (each.reshape(*rows.shape, *self.probe.shape) for each in moved)
+        return probes, far_fields
 
 
 def load_half(path: Path, job: JobConfig, device: torch.device) -> tuple[ScanTensors, Object | None]:

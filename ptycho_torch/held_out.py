@@ -4,9 +4,10 @@ The photons of a pattern are dealt to two parts. One is fed to whatever predicts
 is compared with the other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +22,15 @@ from ptycho_torch.losses import poisson_deviance
 from ptycho_torch.photon_dealing import dealing_device, split_photons
 from ptycho_torch.physics import cut_patches, diffraction_intensity
 
-Predictor = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Fed counts (B, C, N, N), probes (B, C, N, N) of the same exposure, centres (B, C, 2) -> object patches (B, C, N, N)."""
-
 DEFAULT_SHARE = 0.5
 """Share of the photons that is fed when scoring a network that was trained without a split."""
+
+
+class Predictor(Protocol):
+    """Whatever makes objects of photons."""
+
+    def __call__(self, fed: Tensor, probes: Tensor, centers_yx: Tensor, /, *, far_fields: Tensor) -> Tensor:
+        """Fed counts, probes of the same exposure, their far fields (B, C, N, N), centres (B, C, 2) -> patches (B, C, N, N)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,9 +154,10 @@ def prediction_deviance(predict: Predictor, scan: ScanTensors, rows: Tensor, par
     parts
         Their photons, (B, C, N, N) each.
     """
-    probes = scan.probes_of(rows)
-    patches = predict(parts.fed, probes * sqrt(parts.fed_share), scan.centers[rows])
-    return poisson_deviance(diffraction_intensity(patches, probes * sqrt(parts.held_share)), parts.held)
+    probes, far_fields = scan.illumination_of(rows, parts.fed_share)
+    patches = predict(parts.fed, probes, scan.centers[rows], far_fields=far_fields)
+    held_probes = probes * sqrt(parts.held_share / parts.fed_share)
+    return poisson_deviance(diffraction_intensity(patches, held_probes), parts.held)
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,13 @@ class PatchNetwork(Protocol):
     """True: the patches of a group are cut from one canvas, and need no mean to be the same where they overlap."""
 
     def __call__(
-        self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0, canvas_px: CanvasSides | None = None
+        self,
+        counts: Tensor,
+        probes: Tensor,
+        centers_yx: Tensor,
+        turn: int = 0,
+        canvas_px: CanvasSides | None = None,
+        far_fields: Tensor | None = None,
     ) -> Tensor:
         """Patches (B, C, N, N) of groups, complex; the arguments are those of `PtychoModel.forward`."""
 
@@ -58,7 +64,13 @@ class PtychoModel(nn.Module):
         return cast(PatchNetwork, self.network).mixes_channels
 
     def forward(
-        self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0, canvas_px: CanvasSides | None = None
+        self,
+        counts: Tensor,
+        probes: Tensor,
+        centers_yx: Tensor,
+        turn: int = 0,
+        canvas_px: CanvasSides | None = None,
+        far_fields: Tensor | None = None,
     ) -> Tensor:
         """Object patches that explain photon counts, by a patch network.
 
@@ -75,12 +87,14 @@ class PtychoModel(nn.Module):
         canvas_px
             The sides of the canvas on which a network looks at a group, where it does: what it makes of a group then does not
             depend on the others of the batch. None: as small as holds each of them.
+        far_fields
+            (B, C, N, N) complex, those of the probes, where whoever moved them has them. None: computed where they are needed.
 
         Returns
         -------
         (B, C, N, N) complex64.
         """
-        patches: Tensor = self.network(counts, probes, centers_yx, turn, canvas_px)
+        patches: Tensor = self.network(counts, probes, centers_yx, turn, canvas_px, far_fields)
         if patches.shape[1] == 1 or cast(PatchNetwork, self.network).patches_agree:
             return patches
         return merge_group(patches, centers_yx, light_weights(probes))

@@ -11,6 +11,7 @@ on loading.
 Axes: B positions, N×N pixels of a patch or pattern, H×W pixels of the object.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -50,12 +51,18 @@ def shift_probe(probe: Tensor, shifts_yx: Tensor) -> Tensor:
     -------
     (B, N, N) complex; the probe itself, expanded, where every shift is zero.
     """
+    return illuminate(probe, shifts_yx)[0]
+
+
+def illuminate(probe: Tensor, shifts_yx: Tensor) -> tuple[Tensor, Tensor]:
+    """A probe moved as by `shift_probe`, and its far fields, which the shift theorem gives beside: (B, N, N) complex each."""
+    far_field = propagate(probe)
     if not bool(shifts_yx.any()):
-        return probe.expand(len(shifts_yx), *probe.shape)
+        every = (len(shifts_yx), *probe.shape)
+        return probe.expand(every), far_field.expand(every)
     rows, columns = _shift_ramps(shifts_yx, probe)
-    spectra = (torch.fft.fft2(probe) * rows[:, :, None]).mul_(columns[:, None, :])
-    shifted: Tensor = torch.fft.ifft2(spectra)
-    return shifted
+    far_fields = (far_field * rows[:, :, None]).mul_(columns[:, None, :])
+    return back_propagate(far_fields), far_fields
 
 
 def gather_probe(probes: Tensor, shifts_yx: Tensor) -> Tensor:
@@ -70,10 +77,16 @@ def gather_probe(probes: Tensor, shifts_yx: Tensor) -> Tensor:
 
 def _shift_ramps(shifts_yx: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
     """exp(-2πi f k) of the shifts f (B, 2) along rows and along columns: (B, N) each, of the precision of `like` (..., N, N)."""
-    frequencies = torch.fft.fftfreq(like.shape[-1], device=like.device, dtype=like.real.dtype)
-    phases = -2 * torch.pi * shifts_yx.to(like.real.dtype)[:, :, None] * frequencies
+    phases = shifts_yx.to(like.real.dtype)[:, :, None] * _phases_of_a_pixel(like.shape[-1], like.device, like.real.dtype)
     ramps = torch.polar(torch.ones_like(phases), phases)
     return ramps[:, 0], ramps[:, 1]
+
+
+@lru_cache(maxsize=8)
+def _phases_of_a_pixel(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """-2π k: (N,), what a shift by a pixel does to the phases of the frequencies k [1/px]."""
+    phases: Tensor = -2 * torch.pi * torch.fft.fftfreq(size, device=device, dtype=dtype)
+    return phases
 
 
 def patch_indices(centers_yx: Tensor, patch_size: int, object_width: int) -> Tensor:

@@ -104,9 +104,15 @@ class PtychoPINN(nn.Module):
                 decoder.frame_head.weight.mul_(head_gain)
 
     def forward(
-        self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0, canvas_px: CanvasSides | None = None
+        self,
+        counts: Tensor,
+        probes: Tensor,
+        centers_yx: Tensor,
+        turn: int = 0,
+        canvas_px: CanvasSides | None = None,
+        far_fields: Tensor | None = None,
     ) -> Tensor:
-        """Patches of groups of patterns: see `PatchNetwork`. It sees no image to be turned, and needs no centres or canvas."""
+        """Patches of groups of patterns: see `PatchNetwork`. It sees counts alone, and no image that could be turned."""
         images = channels_last(_normalized_amplitude(counts, probes))
         with in_precision(self._precision, counts.device):
             code = self.encoder(images)

@@ -1,6 +1,5 @@
 """Laws of scoring on photons that were held out."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,15 +8,15 @@ from tiny_jobs import N, tiny_job, tiny_object, tiny_scan
 from torch import Tensor
 
 from ptycho_torch.errors import PtychoError
-from ptycho_torch.held_out import hold_out, part_photons
-from ptycho_torch.physics import cut_patches
+from ptycho_torch.held_out import Predictor, hold_out, part_photons
+from ptycho_torch.physics import cut_patches, propagate
 
 
-def flat_object(fed: Tensor, probes: Tensor, centers_yx: Tensor) -> Tensor:
+def flat_object(fed: Tensor, probes: Tensor, centers_yx: Tensor, *, far_fields: Tensor) -> Tensor:
     return torch.ones_like(probes)
 
 
-def _truth(fed: Tensor, probes: Tensor, centers: Tensor) -> Tensor:
+def _truth(fed: Tensor, probes: Tensor, centers: Tensor, *, far_fields: Tensor) -> Tensor:
     return cut_patches(tiny_object(), centers.flatten(0, 1), N).reshape(probes.shape)
 
 
@@ -52,8 +51,8 @@ def test_the_truth_explains_held_out_photons_better_than_nothing(gridsize: int) 
 def test_the_held_out_exposure_is_scaled_to_its_share(share: float) -> None:
     held_out = hold_out(tiny_scan(), tiny_job(photon_split=share), purpose=1)
 
-    def scaled(gain: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-        return lambda *inputs: gain * _truth(*inputs)
+    def scaled(gain: float) -> Predictor:
+        return lambda *inputs, far_fields: gain * _truth(*inputs, far_fields=far_fields)
 
     assert held_out.deviance(scaled(1.0)) < min(held_out.deviance(scaled(0.97)), held_out.deviance(scaled(1.03)))
 
@@ -62,9 +61,10 @@ def test_the_held_out_exposure_is_scaled_to_its_share(share: float) -> None:
 def test_the_probe_is_fed_with_the_light_of_the_fed_photons(share: float) -> None:
     scan, light = tiny_scan(), []
 
-    def watch(fed: Tensor, probes: Tensor, centers: Tensor) -> Tensor:
+    def watch(fed: Tensor, probes: Tensor, centers: Tensor, *, far_fields: Tensor) -> Tensor:
         light.append(float(probes.abs().square().sum() / fed.shape[0]))
-        return flat_object(fed, probes, centers)
+        torch.testing.assert_close(far_fields, propagate(probes))
+        return flat_object(fed, probes, centers, far_fields=far_fields)
 
     hold_out(scan, tiny_job(photon_split=share), purpose=1).deviance(watch)
     assert light == pytest.approx([share * float(scan.probe.abs().square().sum())] * len(light))
