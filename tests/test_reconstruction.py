@@ -27,7 +27,13 @@ class _Constant(nn.Module):
         self.most_patterns = 0
 
     def forward(
-        self, counts: Tensor, probes: Tensor, centers_yx: Tensor, turn: int = 0, canvas_px: CanvasSides | None = None
+        self,
+        counts: Tensor,
+        probes: Tensor,
+        centers_yx: Tensor,
+        turn: int = 0,
+        canvas_px: CanvasSides | None = None,
+        far_fields: Tensor | None = None,
     ) -> Tensor:
         self.group_sizes.add(counts.shape[1])
         self.most_patterns = max(self.most_patterns, counts.shape[0] * counts.shape[1])
