@@ -17,6 +17,7 @@ help:  ## list the targets
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[test]
+	$(BIN)/python -m compileall -q fly64_hpc ptycho_torch  # or, where Python may not write beside them, each start compiles them
 	@touch $@
 
 $(ITERATIVE): $(INSTALLED)
