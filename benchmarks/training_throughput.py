@@ -34,6 +34,7 @@ from ptycho_torch.trainer import Interrupted, Surroundings, train
 
 RUNS = 5
 """At least; where a step is quick, up to `MANY_RUNS`: short ones in turn see the same of a machine that drifts."""
+REFERENCE_RUNS = 9
 MANY_RUNS = 25
 WARM_UP_STEPS = 1
 LEAST_RUN_S = 0.25
@@ -281,7 +282,7 @@ def _against_reference(cell: Cell, of: JobConfig, one: Duel) -> Measure:
     batch = one.batches[0]
     plain.step(batch)
     pairs = Pairs()
-    for _ in range(RUNS):
+    for _ in range(REFERENCE_RUNS):
         pairs.ours_s.append(one._bare_steps(0, 1, keep=False) / one.pairs.speed_ratio)
         started = time.perf_counter()
         plain.step(batch)
