@@ -106,6 +106,13 @@ def test_the_bare_loop_steps_between_the_trainers_steps(tmp_path: Path, monkeypa
     assert min(duel.pairs.ours_s) > 0
 
 
+def test_the_plain_loop_steps_in_a_process_of_its_own(tmp_path: Path) -> None:
+    train_file, _ = _module("scenes").dataset_files(tmp_path, positions=80)
+    with _module("training_throughput")._plain_loop(train_file, 1) as step_s:
+        assert step_s() > 0
+        assert step_s() > 0
+
+
 def test_the_matrix_has_every_cell_and_two_of_them_are_quick() -> None:
     training = _module("training_throughput")
     assert len(set(training.FULL)) == 16
