@@ -163,8 +163,8 @@ def read_job(job: TrainingJob, root: str, known: KnownJobs) -> JobOnDisk:
     if before is None:
         _ = found.damage, found.success, found.record
     else:  # the same names, as if they had been read
-        vars(found).update(before._asdict(), damage="")
-        for name in ("spent", "saved_s", "newest_record"):
-            if vars(found)[name] is None:
+        vars(found).update(before._asdict(), damage="", attempts=len(before.numbers), record=before.newest_record)
+        for name in ("spent", "saved_s", "newest_record", "record") if before.numbers else ():
+            if vars(found)[name] is None:  # not kept: read where it is asked for
                 del vars(found)[name]
     return found
