@@ -21,11 +21,12 @@ KINDS = {
     "convolution": ("convolution", "conv2d"),
     "activation and pooling": ("gelu", "threshold", "clamp_min", "relu", "pool", "upsample", "tanh", "sigmoid"),
     "Fourier transform": ("fft",),
-    "optimizer and clipping": ("addcdiv", "addcmul", "lerp", "vector_norm", "foreach"),
+    "optimizer and clipping": ("fused_adamw", "vector_norm", "foreach"),
+    "canvases laid and cut": ("scatter_add", "gather"),
     "photons parted": ("binomial", "random_", "bitwise", "index_select", "scatter_"),
 }
 """Which operators count as what: the first kind one of whose words is in the operator's name."""
-OTHERS = "the rest: copies, sums, products, canvases"
+OTHERS = "the rest: copies, sums, products"
 
 
 def kind_of(operator: str) -> str:

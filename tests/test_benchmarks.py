@@ -187,7 +187,8 @@ def test_operators_are_sorted_by_kind() -> None:
     kind_of = _module("epoch_profile").kind_of
     assert kind_of("aten::mkldnn_convolution") == "convolution"
     assert kind_of("aten::_fft_c2c") == "Fourier transform"
-    assert kind_of("aten::random_") == "photons parted"
+    assert kind_of("aten::random_") == kind_of("aten::scatter_") == "photons parted"
+    assert kind_of("aten::scatter_add") == "canvases laid and cut"
     assert kind_of("aten::copy_").startswith("the rest")
 
 
