@@ -39,6 +39,12 @@ def test_back_projection_follows_its_formula() -> None:
     assert torch.allclose(back_project(counts, probe), expected, atol=1e-12)
 
 
+def test_a_far_field_that_is_known_is_not_computed_again() -> None:
+    probes, counts = _probes(), torch.rand(3, N, N, dtype=torch.float64, generator=_generator(1))
+    assert torch.equal(back_project(counts, probes, propagate(probes)), back_project(counts, probes))
+    assert torch.equal(back_project(counts, probes, 0 * probes), torch.zeros_like(probes)), "it is the one that was given"
+
+
 def test_image_of_a_brighter_exposure_is_as_much_brighter() -> None:
     probes = _probes()
     counts = diffraction_intensity(1 + 0.1 * _probes(), probes)

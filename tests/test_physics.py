@@ -15,6 +15,7 @@ from ptycho_torch.physics import (
     cut_patches,
     diffraction_intensity,
     gather_probe,
+    illuminate,
     intensity,
     propagate,
     shift_probe,
@@ -114,6 +115,14 @@ def test_shift_moves_a_gaussian_by_a_fraction_of_a_pixel() -> None:
     moved = shift_probe(_gaussian(1.5).to(torch.complex128), torch.tensor([[0.25, -0.4]]))[0]
     expected = torch.exp(-((line - 0.25) ** 2)[:, None] / 4.5 - ((line + 0.4) ** 2)[None, :] / 4.5)
     assert torch.allclose(moved, expected.to(moved.dtype), atol=2e-4)
+
+
+@pytest.mark.parametrize("factor", [0, 1])
+def test_who_moves_a_probe_knows_its_far_field(factor: int) -> None:
+    probe, shifts = _complex(N, N), factor * torch.tensor([[0.25, -0.5], [0.0, 0.125]], dtype=torch.float64)
+    probes, far_fields = illuminate(probe, shifts)
+    assert torch.equal(probes, shift_probe(probe, shifts))
+    torch.testing.assert_close(far_fields, propagate(probes))
 
 
 def test_no_shift_is_the_probe_itself() -> None:
