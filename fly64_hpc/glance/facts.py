@@ -24,6 +24,7 @@ _CLOCKS_DIFFER_S = 60.0
 """Between Slurm's controller and a node, at most."""
 _NOTHING_LEFT = Forecast()
 _HALTED_WORDS = ("SUSPENDED", "STOPPED")
+_NUMBERS = (int, float)
 
 
 class JobGlance(NamedTuple):
@@ -74,7 +75,7 @@ class JobGlance(NamedTuple):
     def newest(self, name: str) -> float | None:
         """A figure of the last epoch."""
         value = self.last.get(name)
-        return float(value) if isinstance(value, int | float) else None
+        return float(value) if isinstance(value, _NUMBERS) else None
 
 
 @dataclass(frozen=True)

@@ -33,15 +33,16 @@ def rough(seconds: float) -> str:
 def state_words(job: JobGlance) -> str:
     """The state, with what is to be noted of it."""
     if job.is_stuck:
-        return f"{job.state.value}, stuck"
-    return f"{job.state.value}, suspended" if job.is_halted else job.state.value
+        return f"{job.state}, stuck"
+    return f"{job.state}, suspended" if job.is_halted else str(job.state)
 
 
 def epoch_words(job: JobGlance) -> str:
     """Epochs completed of how many: `7/50`."""
-    if job.epoch is None:
+    epoch = job.epoch
+    if epoch is None:
         return MISSING
-    return str(job.epoch) if job.epochs is None else f"{job.epoch}/{job.epochs}"
+    return str(epoch) if job.epochs is None else f"{epoch}/{job.epochs}"
 
 
 def stuck_words(job: JobGlance) -> str:
