@@ -20,7 +20,7 @@ from ptycho_torch.errors import DataContractError, GroupingError
 from ptycho_torch.grouping import draw_groups
 from ptycho_torch.legacy_bridge import require_bridged
 from ptycho_torch.npz_contract import PtychoDataset, check_grouping, read_dataset
-from ptycho_torch.physics import illuminate, shift_probe, split_positions
+from ptycho_torch.physics import illuminate, split_positions
 
 CHUNK_PATTERNS = 128
 
@@ -66,9 +66,9 @@ class ScanTensors:
 
     def probes_of(self, rows: Tensor) -> Tensor:
         """The probe where it stood for each of `rows` (...): (..., N, N)."""
-        return shift_probe(self.probe, self.shifts[rows].reshape(-1, 2)).reshape(*rows.shape, *self.probe.shape)
+        return self.illumination_of(rows)[0]
 
-    def illumination_of(self, rows: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    def illumination_of(self, rows: Tensor, share: float = 1.0) -> tuple[Tensor, Tensor]:
         """The same with a share of the light, and its far fields: (..., N, N) complex each."""
         moved = illuminate(self.probe * sqrt(share), self.shifts[rows].reshape(-1, 2))
         probes, far_fields = (each.reshape(*rows.shape, *self.probe.shape) for each in moved)

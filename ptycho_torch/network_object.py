@@ -51,7 +51,7 @@ def _stitched(model: PtychoModel, scan: ScanTensors, job: JobConfig, object_shap
     sides = N_TURNS if job.training.augment else 1
     for turn in range(min(sides, len(groups))):
         for canvas_px, rows in _batches(groups[turn::sides], scan, job):
-            (probes, far_fields), centers = scan.illumination_of(rows, share=1.0), scan.centers[rows]
+            (probes, far_fields), centers = scan.illumination_of(rows), scan.centers[rows]
             patches = model(scan.counts[rows], probes, centers, turn, canvas_px, far_fields)
             stitcher.add(patches, centers, intensity(probes))
     return stitcher.result()[0].to(scan.counts.device)

@@ -91,10 +91,9 @@ def _phases_of_a_pixel(size: int, device: torch.device, dtype: torch.dtype) -> T
 
 def patch_indices(centers_yx: Tensor, patch_size: int, object_width: int) -> Tensor:
     """Flat indices into an (H, W) object of the patches about whole-pixel centres: (B, N, N) int64."""
-    offsets = torch.arange(patch_size, device=centers_yx.device) - patch_size // 2
-    rows = centers_yx[:, 0, None, None] + offsets[:, None]
-    columns = centers_yx[:, 1, None, None] + offsets[None, :]
-    return rows * object_width + columns
+    rows, columns = (centers_yx - patch_size // 2).unbind(dim=1)
+    pixels = torch.arange(patch_size, device=centers_yx.device)
+    return (rows * object_width + columns)[:, None, None] + (pixels[:, None] * object_width + pixels)
 
 
 def cut_patches(object_hw: Tensor, centers_yx: Tensor, patch_size: int) -> Tensor:

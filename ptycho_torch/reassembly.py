@@ -12,7 +12,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from ptycho_torch.physics import add_patches
+from ptycho_torch.physics import add_patches, patch_indices
 
 CanvasSides: TypeAlias = tuple[int, int]
 """Height and width of a group's canvas [px]."""
@@ -61,10 +61,8 @@ class GroupCanvas:
         height, width = (corners.amax(dim=(0, 1)) + patch_size).tolist() if sides is None else sides
         self.shape = (centers_yx.shape[0], height, width)
         # One below the other the canvases are one that is as high as all of them.
-        rows = corners[..., 0] + height * torch.arange(centers_yx.shape[0], device=centers_yx.device)[:, None]
-        pixels = torch.arange(patch_size, device=centers_yx.device)
-        in_patch = pixels[:, None] * width + pixels
-        self._indices = ((rows * width + corners[..., 1])[..., None, None] + in_patch).flatten()
+        corners[..., 0] += height * torch.arange(centers_yx.shape[0], device=centers_yx.device)[:, None]
+        self._indices = patch_indices(corners.flatten(0, 1) + patch_size // 2, patch_size, width).flatten()
         self._patches_shape = (*centers_yx.shape[:2], patch_size, patch_size)
 
     def sum(self, patches: Tensor) -> Tensor:
