@@ -107,38 +107,42 @@ class Matrix:
     @cached_property
     def jobs(self) -> tuple[TrainingJob, ...]:
         """Every job, the first axis slowest."""
-        doses, *between, seeds = self._axes
-        found = (
-            self._job({doses.name: dose, **place, seeds.name: seed})
-            for dose in range(len(doses.values))
-            for place in cells(between)
-            for seed in range(len(seeds.values))
-        )
-        return tuple(job for job in found if job is not None)
+        doses, *between, _ = self._axes
+        places = list(cells(between))
+        return tuple(job for dose in range(len(doses.values)) for place in places for job in self._jobs(dose, place))
 
-    def _job(self, cell: Cell) -> TrainingJob | None:
-        if self._excluded and self._is_excluded(self._values(cell)):
-            return None
-        kind = self._kind(cell)
-        if self._excluded and self._is_excluded(self._values(cell) | {"gridsize": kind.gridsize}):
-            return None
+    def _jobs(self, dose: int, place: Cell) -> Iterator[TrainingJob]:
+        """Those of one dose and one place between doses and seeds: they differ in the seed alone."""
         doses, seeds = self._axes[0], self._axes[-1]
-        dose, seed = cell[doses.name], cell[seeds.name]
-        labels = [label for label in (doses.labels[dose], *kind.labels, seeds.labels[seed]) if label]
+        left = self._not_excluded(dose, place, range(len(seeds.values)))
+        if not left:
+            return
+        kind = self._kind(place)
         data = Condition(doses.values[dose], kind.view, kind.data_sweep)
         scan = self._scans.setdefault((dose, kind.patterns), data)
-        return TrainingJob(
-            job_id="-".join(labels),
-            folder="/".join(labels),
-            dose_photons=data.dose_photons,
-            view=kind.view,
-            gridsize=kind.gridsize,
-            seed=seeds.values[seed],
-            sweep=kind.sweep,
-            dataset=kind.dataset,
-            data_sweep=kind.data_sweep,
-            same_scan=None if scan is data or scan == data else scan,
-        )
+        same_scan = None if scan == data else scan
+        for seed in self._not_excluded(dose, place, left, gridsize=kind.gridsize):
+            labels = [label for label in (doses.labels[dose], *kind.labels, seeds.labels[seed]) if label]
+            yield TrainingJob(
+                job_id="-".join(labels),
+                folder="/".join(labels),
+                dose_photons=data.dose_photons,
+                view=kind.view,
+                gridsize=kind.gridsize,
+                seed=seeds.values[seed],
+                sweep=kind.sweep,
+                dataset=kind.dataset,
+                data_sweep=kind.data_sweep,
+                same_scan=same_scan,
+            )
+
+    def _not_excluded(self, dose: int, place: Cell, places_of_seeds: Sequence[int], **known: int) -> Sequence[int]:
+        """The seeds that no entry leaves out, as far as what is known of their cells tells."""
+        if not self._excluded:
+            return places_of_seeds
+        doses, seeds = self._axes[0], self._axes[-1]
+        cells_of = ((seed, {doses.name: dose, **place, seeds.name: seed}) for seed in places_of_seeds)
+        return [seed for seed, cell in cells_of if not self._is_excluded(self._values(cell) | known)]
 
     def _values(self, cell: Cell) -> dict[str, Any]:
         return {axis.name: axis.values[cell[axis.name]] for axis in self._axes if axis.name in cell}
@@ -154,12 +158,11 @@ class Matrix:
         self.unused_exclusions.difference_update(hits)
         return bool(hits)
 
-    def _kind(self, cell: Cell) -> "_Kind":
-        _, *between, _ = cell.values()
-        place = tuple(between)  # of the view, and of those axes of the sweep that count in it
-        if place not in self._kinds:
-            self._kinds[place] = self._new_kind(cell)
-        return self._kinds[place]
+    def _kind(self, place: Cell) -> "_Kind":
+        key = tuple(place.values())  # of the view, and of those axes of the sweep that count in it
+        if key not in self._kinds:
+            self._kinds[key] = self._new_kind(place)
+        return self._kinds[key]
 
     def _new_kind(self, cell: Cell) -> "_Kind":
         views = self._axes[1]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from fly64_hpc.errors import StudyError
 from fly64_hpc.study import StudyDesign
@@ -61,7 +61,7 @@ class Variants:
             name: {axis.name for axis in self._axes.values() if any(key.startswith(f"{name}.") for key in axis.keys)}
             for name in SECTIONS
         }
-        self._checked: dict[tuple[str, Labels], BaseModel] = {}
+        self._checked: dict[tuple[str, Labels], StudyDesign] = {}
         self._known: dict[Labels, Variant] = {}
 
     def of(self, sweep: Labels) -> Variant:
@@ -80,27 +80,28 @@ class Variants:
         if not sweep:
             return Variant(self._design, self._base_sha256)
         try:
-            sections = {name: self._section(name, sweep) for name in SECTIONS}
-            design = type(self._design).model_validate(self._plain | sections)
+            design = self._design_at(sweep)
         except ValidationError as error:
             raise VariantError(sweep, error) from None
         file = design.base_file
         return Variant(design, None if file is None else self._swept.get(file, self._base_sha256))
 
-    def _section(self, name: str, sweep: Labels) -> BaseModel:
-        """A section with the values of the axes that set keys of it."""
-        own = tuple(place for place in sweep if place[0] in self._of_section[name])
-        if not own:
-            plain: BaseModel = self._plain[name]
-            return plain
-        if (name, own) not in self._checked:
+    def _design_at(self, sweep: Labels) -> StudyDesign:
+        own = {name: tuple(place for place in sweep if place[0] in self._of_section[name]) for name in SECTIONS}
+        changed = {name: self._with_section(name, places) for name, places in own.items() if places}
+        if len(changed) == 1:
+            return next(iter(changed.values()))
+        return type(self._design).model_validate(self._plain | {name: getattr(one, name) for name, one in changed.items()})
+
+    def _with_section(self, name: str, places: Labels) -> StudyDesign:
+        """The study with the values of those axes that set keys of a section: of the whole, so that an error says where it is."""
+        if (name, places) not in self._checked:
             written = {name: self._written[name]}
-            for axis_name, label in own:
+            for axis_name, label in places:
                 axis = self._axes[axis_name]
                 put(written, axis.settings(axis.labels.index(label)).items(), below=name)
-            # in the whole study, so that an error says where it is
-            self._checked[name, own] = getattr(type(self._design).model_validate(self._plain | written), name)
-        return self._checked[name, own]
+            self._checked[name, places] = type(self._design).model_validate(self._plain | written)
+        return self._checked[name, places]
 
 
 def put(written: dict[str, Any], settings: Iterable[tuple[str, Any]], below: str = "") -> None:
