@@ -26,9 +26,9 @@ from fly64_hpc.job_record import (
 from fly64_hpc.known_jobs import KnownJob, KnownJobs, Success
 
 
-@dataclass(frozen=True)
+@dataclass
 class JobOnDisk:
-    """A job's files."""
+    """A job's files. What was read of one is not read again, and nobody but `read_job` says what is in one."""
 
     job: TrainingJob
     root: str
@@ -162,9 +162,22 @@ def read_job(job: TrainingJob, root: str, known: KnownJobs) -> JobOnDisk:
     found = JobOnDisk(job, root, is_known=before is not None)
     if before is None:
         _ = found.damage, found.success, found.record
-    else:  # the same names, as if they had been read
-        vars(found).update(before._asdict(), damage="", attempts=len(before.numbers), record=before.newest_record)
-        for name in ("spent", "saved_s", "newest_record", "record") if before.numbers else ():
-            if vars(found)[name] is None:  # not kept: read where it is asked for
-                del vars(found)[name]
+    else:
+        _fill_in(found, before)
     return found
+
+
+def _fill_in(found: JobOnDisk, before: KnownJob) -> None:
+    """Say what an earlier look found; what is not kept of it is read where it is asked for."""
+    found.damage = ""
+    found.config_sha256 = before.config_sha256
+    found.numbers = before.numbers
+    found.attempts = len(before.numbers)
+    found.success = before.success
+    found.history = before.history
+    if before.newest_record is not None or not before.numbers:
+        found.newest_record = found.record = before.newest_record
+    if before.spent is not None:
+        found.spent = before.spent
+    if before.saved_s is not None or not before.numbers:
+        found.saved_s = before.saved_s
