@@ -10,11 +10,28 @@ LATER_LESSONS = ("refiner",)
 """What learns after the network."""
 
 
+class LastEpoch(NamedTuple):
+    """The last whole line of a history, as far as it is shown; what it does not have is None, and so is all of no line."""
+
+    epoch: int = 0
+    epochs: int | None = None
+    """Of how many, as a solver's line has it."""
+    lesson: str | None = None
+    train_loss: float | None = None
+    val_loss: float | None = None
+    samples_per_s: float | None = None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "LastEpoch":
+        """From a line."""
+        figures = (_figure(row.get(name)) for name in cls._fields[3:])
+        return cls(int(row.get("epoch", 0)), row.get("epochs"), row.get("lesson"), *figures)
+
+
 class HistoryEnd(NamedTuple):
     """How far a training has come."""
 
-    last: Mapping[str, Any] | None = None
-    """The last whole line of its history; None where there is none."""
+    last: LastEpoch = LastEpoch()
     later_s: float | None = None
     """Seconds of the steps of its later lessons; None where it has not been through any."""
 
@@ -36,19 +53,17 @@ def history_end(paths: JobPaths) -> HistoryEnd:
     """What the whole lines of a job's history come to."""
     rows = epochs_so_far(paths)
     later = [float(row["seconds"]) for row in rows if row.get("lesson") in LATER_LESSONS and "seconds" in row]
-    return HistoryEnd(rows[-1] if rows else None, sum(later) if later else None)
-
-
-def last_epoch(paths: JobPaths) -> dict[str, Any] | None:
-    """The last whole line of a job's history."""
-    rows = epochs_so_far(paths)
-    return rows[-1] if rows else None
+    return HistoryEnd(LastEpoch.of(rows[-1] if rows else {}), sum(later) if later else None)
 
 
 def training_seconds(paths: JobPaths) -> float | None:
     """The seconds of all training steps, whatever attempts made them; validation, start-up and evaluation are not among them."""
     rows = epochs_so_far(paths)
     return float(sum(row["seconds"] for row in rows)) if rows else None
+
+
+def _figure(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _parsed(line: str) -> Any:

@@ -236,7 +236,7 @@ class StudyPaths:
     @property
     def known_jobs(self) -> Path:
         """What the collector found of jobs, for `status`."""
-        return self.root / "known_jobs.json"
+        return self.root / "known_jobs.jsonl"
 
     @property
     def checkpoint_index(self) -> Path:

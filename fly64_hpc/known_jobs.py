@@ -12,12 +12,12 @@ from pydantic_core import from_json
 
 from fly64_hpc.attempt_costs import Spent
 from fly64_hpc.file_digests import Stamp, stamp_of
-from fly64_hpc.history import HistoryEnd
+from fly64_hpc.history import HistoryEnd, LastEpoch
 from fly64_hpc.job_paths import ATTEMPTS_NAME, HISTORY_NAME, SPEC_NAME, result_name
 from fly64_hpc.job_record import AttemptRecord
 from ptycho_torch.config import write_text
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SETTLED_S = 2.0
 """A stamp younger than this is not kept: a write in the same tick of the file system's clock would not change it."""
 NO_FILE: Stamp = (0, 0, 0, 0)
@@ -82,27 +82,33 @@ class KnownJobs:
 
     def write(self, file: Path) -> None:
         """Write them down for `read_known`."""
-        jobs = [(job_id, stamped, _row(job)) for job_id, (stamped, job) in self._found.items()]
-        write_text(file, json.dumps({"schema_version": SCHEMA_VERSION, "jobs": jobs}))  # in one line it is read in no time
+        rows = ([job_id, stamped, *_row(job)] for job_id, (stamped, job) in self._found.items())
+        write_text(file, "".join(f"{json.dumps(row)}\n" for row in ({"schema_version": SCHEMA_VERSION}, *rows)))
 
 
 def read_known(file: Path) -> KnownJobs:
     """The jobs that an earlier process wrote down; none where they cannot be read: it only saves time."""
     try:
-        content = from_json(file.read_bytes(), cache_strings="keys")  # in half the time of `json`
-        jobs = content["jobs"] if content["schema_version"] == SCHEMA_VERSION else []
-        return KnownJobs({job_id: (stamped, _job(*row)) for job_id, stamped, row in jobs})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        with file.open("rb") as lines:  # each is forgotten before the next is read, which saves memory and with it time
+            is_readable = from_json(next(lines))["schema_version"] == SCHEMA_VERSION
+            return KnownJobs(dict(map(_entry, lines)) if is_readable else {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
         return KnownJobs()
+
+
+def _entry(line: bytes) -> tuple[str, tuple[int, KnownJob]]:
+    job_id, stamped, *row = from_json(line)  # in half the time of `json`
+    return job_id, (stamped, _job(*row))
 
 
 def _row(job: KnownJob) -> KnownJob:
     """As JSON has it: tuples are lists there, which are read sooner than what names its values."""
-    record: Any = None if job.newest_record is None else job.newest_record.model_dump(mode="json")
+    record: Any = None if job.newest_record is None else job.newest_record.model_dump(mode="json", exclude_defaults=True)
     return job._replace(newest_record=record)
 
 
 def _job(config_sha256: str, numbers: Numbers, record: Any, success: Any, spent: Any, saved_s: Any, history: Any) -> KnownJob:
+    last, later_s = history
     return KnownJob(
         config_sha256,
         numbers,
@@ -110,7 +116,7 @@ def _job(config_sha256: str, numbers: Numbers, record: Any, success: Any, spent:
         None if success is None else Success(*success),
         None if spent is None else Spent(*spent),
         saved_s,
-        HistoryEnd(*history),
+        HistoryEnd(LastEpoch(*last), later_s),
     )
 
 

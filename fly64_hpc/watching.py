@@ -7,7 +7,6 @@ from typing import Any
 
 from fly64_hpc.collector import JobView, StudyView, collect, epochs_of, look_again
 from fly64_hpc.command_line import Output
-from fly64_hpc.history import last_epoch
 from fly64_hpc.job_paths import StudyPaths
 from fly64_hpc.job_state import JobState
 from fly64_hpc.known_jobs import KnownJobs
@@ -153,10 +152,12 @@ def _watch_live(paths: StudyPaths, calls: SlurmCalls) -> None:
 
 def job_progress(view: StudyView, job: JobView) -> tuple[int, int | None, str]:
     """Epochs that a job has completed, of how many, where that is known, and its last losses in words."""
-    row = last_epoch(job.paths) or {}
-    total = row.get("epochs", epochs_of(view, job))
-    losses = "loss {train_loss:.4f}, validation {val_loss:.4f}, {samples_per_s:.0f} patterns/s" if "train_loss" in row else ""
-    return row.get("epoch", 0), total, losses.format_map(row)
+    last = job.files.history.last
+    total = epochs_of(view, job) if last.epochs is None else last.epochs
+    if last.train_loss is None or last.val_loss is None:
+        return last.epoch, total, ""
+    speed = "" if last.samples_per_s is None else f", {last.samples_per_s:.0f} patterns/s"
+    return last.epoch, total, f"loss {last.train_loss:.4f}, validation {last.val_loss:.4f}{speed}"
 
 
 def summary_line(view: StudyView) -> str:

@@ -183,10 +183,11 @@ def test_a_large_inode_is_no_time(study: TinyStudy, monkeypatch: pytest.MonkeyPa
         "",
         "[]",
         "{}",
-        '{"schema_version": 1, "jobs": [{"job_id": "a", "stamps": [1]}]}',
-        '{"schema_version": 2}',
-        '{"schema_version": 2, "jobs": [["a", 1]]}',
-        '{"schema_version": 2, "jobs": [["a", 1, ["0", [1], null, ["x"], null, null, []]]]}',
+        '{"schema_version": 2, "jobs": []}',
+        '{"schema_version": 3}',
+        '{"schema_version": 3}\n["a", 1, "0", [1]',
+        '{"schema_version": 3}\n["a", 1]',
+        '{"schema_version": 3}\n["a", 1, "0", [1], null, ["x"], null, null, [[], null]]',
     ],
 )
 def test_a_damaged_memory_costs_time_only(study: TinyStudy, text: str) -> None:

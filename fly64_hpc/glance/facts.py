@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -11,7 +11,7 @@ from fly64_hpc.collector import JobView, StudyView, epochs_of
 from fly64_hpc.glance.forecast import Forecast, training_left_s
 from fly64_hpc.gpu_hours import asked_gpu_h, spent_on
 from fly64_hpc.heartbeat import Heartbeat, is_stuck, silence_s
-from fly64_hpc.history import epochs_so_far
+from fly64_hpc.history import LastEpoch, epochs_so_far
 from fly64_hpc.job_record import AttemptRecord, now_utc, seconds_between
 from fly64_hpc.job_state import JobState
 from fly64_hpc.outcome import is_earlier
@@ -24,15 +24,13 @@ _CLOCKS_DIFFER_S = 60.0
 """Between Slurm's controller and a node, at most."""
 _NOTHING_LEFT = Forecast()
 _HALTED_WORDS = ("SUSPENDED", "STOPPED")
-_NUMBERS = (int, float)
 
 
 class JobGlance(NamedTuple):
     """One job as `status` shows it."""
 
     view: JobView
-    last: Mapping[str, Any]
-    """Its last epoch as its history has it; empty where there is none."""
+    last: LastEpoch
     epochs: int | None
     """How many it will have; None where only its solver knows."""
     beat: Heartbeat | None
@@ -62,20 +60,13 @@ class JobGlance(NamedTuple):
     @property
     def epoch(self) -> int | None:
         """Epochs completed; None where no attempt has begun."""
-        if self.last:
-            return int(self.last.get("epoch", 0))
-        return None if self.view.attempts == 0 else 0
+        return None if self.view.attempts == 0 else self.last.epoch
 
     @property
     def lesson(self) -> list[dict[str, Any]]:
         """The epochs of the newest lesson: the losses of two are not to be compared. Only read where it is asked for."""
-        rows = epochs_so_far(self.view.paths) if self.last else []
-        return [row for row in rows if row.get("lesson") == self.last.get("lesson")]
-
-    def newest(self, name: str) -> float | None:
-        """A figure of the last epoch."""
-        value = self.last.get(name)
-        return float(value) if isinstance(value, _NUMBERS) else None
+        rows = epochs_so_far(self.view.paths) if self.last.epoch else []
+        return [row for row in rows if row.get("lesson") == self.last.lesson]
 
 
 @dataclass(frozen=True)
@@ -128,11 +119,13 @@ def _job(job: JobView, epochs: int | None, later_s: float | None, now: str) -> J
             beat = job.files.beats[record.attempt]
             silence = silence_s(beat, job.files.heartbeat(record.attempt), record.started_utc, now)
         forecast = _forecast(job, beat, silence or 0.0, later_s, now)
-    last = job.files.history.last or {}
+    last = job.files.history.last
+    if last.epochs is not None:
+        epochs = last.epochs
     if job.outcome.state is not JobState.SUCCEEDED:
         saved_s = job.files.saved_s
     age = None if saved_s is None else max(0.0, time.time() - saved_s)
-    return JobGlance(job, last, last.get("epochs", epochs), beat, silence, forecast, age, spent_on(job))
+    return JobGlance(job, last, epochs, beat, silence, forecast, age, spent_on(job))
 
 
 def _attempt_at_work(job: JobView) -> AttemptRecord | None:

@@ -54,8 +54,11 @@ def lines(jobs: Sequence[JobGlance], most: int | None = None) -> list[Line]:
 
 def loss(job: JobGlance) -> str:
     """The validation loss of the last epoch."""
-    value = job.newest("val_loss")
-    return words.MISSING if value is None else f"{value:.4f}"
+    return _figure(job.last.val_loss, ".4f")
+
+
+def _figure(value: float | None, form: str) -> str:
+    return words.MISSING if value is None else format(value, form)
 
 
 def trend(job: JobGlance, width: int = 10) -> str:
@@ -65,14 +68,12 @@ def trend(job: JobGlance, width: int = 10) -> str:
 
 def train_loss(job: JobGlance) -> str:
     """The training loss of the last epoch."""
-    value = job.newest("train_loss")
-    return words.MISSING if value is None else f"{value:.4f}"
+    return _figure(job.last.train_loss, ".4f")
 
 
 def speed(job: JobGlance) -> str:
     """Patterns a second in the last epoch."""
-    value = job.newest("samples_per_s")
-    return words.MISSING if value is None else f"{value:.0f}"
+    return _figure(job.last.samples_per_s, ".0f")
 
 
 def left(job: JobGlance) -> str:
