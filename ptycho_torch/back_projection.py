@@ -8,29 +8,27 @@ are propagated back and weighted by the probe. R is linear in n, so it is unbias
 
 from torch import Tensor
 
-from ptycho_torch.physics import amplitude_residual, back_propagate, intensity, propagate
+from ptycho_torch.physics import Illumination, amplitude_residual, back_propagate, intensity
 
 REGULARIZATION = 0.1
 """`reg` as a share of the mean of I₀: keeps dark pixels of the empty pattern from ruling the image."""
 
 
-def back_project(counts: Tensor, probes: Tensor, far_fields: Tensor | None = None) -> Tensor:
+def back_project(counts: Tensor, illumination: Illumination) -> Tensor:
     """Back-project the residual between photon counts and an empty field of view.
 
     Parameters
     ----------
     counts
         (..., N, N) real, photons, zero frequency at the corner.
-    probes
-        (..., N, N) complex, Σ|P|² in photons of the same exposure.
-    far_fields
-        (..., N, N) complex, FP, where it is known already.
+    illumination
+        (..., N, N) complex P and FP, Σ|P|² in photons of the same exposure.
 
     Returns
     -------
     (..., N, N) complex R, in photons per pixel.
     """
-    empty_far_fields = propagate(probes) if far_fields is None else far_fields
-    empty_counts = intensity(empty_far_fields)
+    empty_counts = intensity(illumination.far_fields)
     floor = REGULARIZATION * empty_counts.mean(dim=(-2, -1), keepdim=True)
-    return probes.conj() * back_propagate(amplitude_residual(empty_far_fields, empty_counts, counts, floor))
+    residual = amplitude_residual(illumination.far_fields, empty_counts, counts, floor)
+    return illumination.probes.conj() * back_propagate(residual)

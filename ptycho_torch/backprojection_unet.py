@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ptycho_torch.back_projection import back_project
 from ptycho_torch.network_parts import pad_to_window
-from ptycho_torch.physics import intensity
+from ptycho_torch.physics import Illumination, intensity
 from ptycho_torch.precision import Precision
 from ptycho_torch.reassembly import CanvasSides, GroupCanvas
 from ptycho_torch.symmetries import turned, turned_back
@@ -53,14 +53,13 @@ class BackProjectionUNet(nn.Module):
     def forward(
         self,
         counts: Tensor,
-        probes: Tensor,
+        illumination: Illumination,
         centers_yx: Tensor,
         turn: int = 0,
         canvas_px: CanvasSides | None = None,
-        far_fields: Tensor | None = None,
     ) -> Tensor:
         """Patches of groups of patterns: see `PatchNetwork`."""
-        images, light = back_project(counts, probes, far_fields), intensity(probes)
+        images, light = back_project(counts, illumination), intensity(illumination.probes)
         if not self.mixes_channels:
             return self._drawn(images.flatten(0, 1), light.flatten(0, 1), turn).view(counts.shape)
         canvas = GroupCanvas(centers_yx, counts.shape[-1], canvas_px)

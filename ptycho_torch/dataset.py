@@ -20,7 +20,7 @@ from ptycho_torch.errors import DataContractError, GroupingError
 from ptycho_torch.grouping import draw_groups
 from ptycho_torch.legacy_bridge import require_bridged
 from ptycho_torch.npz_contract import PtychoDataset, check_grouping, read_dataset
-from ptycho_torch.physics import illuminate, split_positions
+from ptycho_torch.physics import Illumination, illuminate, split_positions
 
 CHUNK_PATTERNS = 128
 
@@ -66,13 +66,12 @@ class ScanTensors:
 
     def probes_of(self, rows: Tensor) -> Tensor:
         """The probe where it stood for each of `rows` (...): (..., N, N)."""
-        return self.illumination_of(rows)[0]
+        return self.illumination_of(rows).probes
 
-    def illumination_of(self, rows: Tensor, share: float = 1.0) -> tuple[Tensor, Tensor]:
-        """The same with a share of the light, and its far fields: (..., N, N) complex each."""
+    def illumination_of(self, rows: Tensor, share: float = 1.0) -> Illumination:
+        """The same in both planes, with a share of the light."""
         moved = illuminate(self.probe * sqrt(share), self.shifts[rows].reshape(-1, 2))
-        probes, far_fields = (each.reshape(*rows.shape, *self.probe.shape) for each in moved)
-        return probes, far_fields
+        return Illumination(*(plane.reshape(*rows.shape, *self.probe.shape) for plane in moved))
 
 
 def load_half(path: Path, job: JobConfig, device: torch.device) -> tuple[ScanTensors, Object | None]:

@@ -20,7 +20,7 @@ from ptycho_torch.errors import PtychoError
 from ptycho_torch.grouping import draw_groups
 from ptycho_torch.losses import poisson_deviance
 from ptycho_torch.photon_dealing import dealing_device, split_photons
-from ptycho_torch.physics import cut_patches, diffraction_intensity
+from ptycho_torch.physics import Illumination, cut_patches, diffraction_intensity
 
 DEFAULT_SHARE = 0.5
 """Share of the photons that is fed when scoring a network that was trained without a split."""
@@ -29,8 +29,8 @@ DEFAULT_SHARE = 0.5
 class Predictor(Protocol):
     """Whatever makes objects of photons."""
 
-    def __call__(self, fed: Tensor, probes: Tensor, centers_yx: Tensor, /, *, far_fields: Tensor) -> Tensor:
-        """Fed counts, probes of the same exposure, their far fields (B, C, N, N), centres (B, C, 2) -> patches (B, C, N, N)."""
+    def __call__(self, fed: Tensor, illumination: Illumination, centers_yx: Tensor, /) -> Tensor:
+        """Fed counts and the illumination of the same exposure (B, C, N, N), centres (B, C, 2) -> patches (B, C, N, N)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,9 +154,9 @@ def prediction_deviance(predict: Predictor, scan: ScanTensors, rows: Tensor, par
     parts
         Their photons, (B, C, N, N) each.
     """
-    probes, far_fields = scan.illumination_of(rows, parts.fed_share)
-    patches = predict(parts.fed, probes, scan.centers[rows], far_fields=far_fields)
-    held_probes = probes * sqrt(parts.held_share / parts.fed_share)
+    illumination = scan.illumination_of(rows, parts.fed_share)
+    patches = predict(parts.fed, illumination, scan.centers[rows])
+    held_probes = illumination.probes * sqrt(parts.held_share / parts.fed_share)
     return poisson_deviance(diffraction_intensity(patches, held_probes), parts.held)
 
 

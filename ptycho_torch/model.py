@@ -9,7 +9,7 @@ from ptycho_torch.backprojection_unet import BackProjectionUNet
 from ptycho_torch.canvas_unet import CanvasUNet, Refiner
 from ptycho_torch.config import JobConfig, RefinerConfig, TrainingConfig
 from ptycho_torch.dataset import counter_seed
-from ptycho_torch.physics import intensity
+from ptycho_torch.physics import Illumination, intensity
 from ptycho_torch.ptychopinn_cnn import PtychoPINN
 from ptycho_torch.reassembly import CanvasSides, merge_group
 
@@ -28,11 +28,10 @@ class PatchNetwork(Protocol):
     def __call__(
         self,
         counts: Tensor,
-        probes: Tensor,
+        illumination: Illumination,
         centers_yx: Tensor,
         turn: int = 0,
         canvas_px: CanvasSides | None = None,
-        far_fields: Tensor | None = None,
     ) -> Tensor:
         """Patches (B, C, N, N) of groups, complex; the arguments are those of `PtychoModel.forward`."""
 
@@ -66,11 +65,10 @@ class PtychoModel(nn.Module):
     def forward(
         self,
         counts: Tensor,
-        probes: Tensor,
+        illumination: Illumination,
         centers_yx: Tensor,
         turn: int = 0,
         canvas_px: CanvasSides | None = None,
-        far_fields: Tensor | None = None,
     ) -> Tensor:
         """Object patches that explain photon counts, by a patch network.
 
@@ -78,8 +76,8 @@ class PtychoModel(nn.Module):
         ----------
         counts
             (B, C, N, N) photons fed, zero frequency at the corner.
-        probes
-            (B, C, N, N) complex, Σ|P|² in photons of the fed exposure.
+        illumination
+            (B, C, N, N), Σ|P|² in photons of the fed exposure.
         centers_yx
             (B, C, 2) int64 whole-pixel centres on the object.
         turn
@@ -87,17 +85,15 @@ class PtychoModel(nn.Module):
         canvas_px
             The sides of the canvas on which a network looks at a group, where it does: what it makes of a group then does not
             depend on the others of the batch. None: as small as holds each of them.
-        far_fields
-            (B, C, N, N) complex, those of the probes, where whoever moved them has them. None: computed where they are needed.
 
         Returns
         -------
         (B, C, N, N) complex64.
         """
-        patches: Tensor = self.network(counts, probes, centers_yx, turn, canvas_px, far_fields)
+        patches: Tensor = self.network(counts, illumination, centers_yx, turn, canvas_px)
         if patches.shape[1] == 1 or cast(PatchNetwork, self.network).patches_agree:
             return patches
-        return merge_group(patches, centers_yx, light_weights(probes))
+        return merge_group(patches, centers_yx, light_weights(illumination.probes))
 
 
 def light_weights(probes: Tensor) -> Tensor:

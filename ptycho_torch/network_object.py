@@ -51,9 +51,9 @@ def _stitched(model: PtychoModel, scan: ScanTensors, job: JobConfig, object_shap
     sides = N_TURNS if job.training.augment else 1
     for turn in range(min(sides, len(groups))):
         for canvas_px, rows in _batches(groups[turn::sides], scan, job):
-            (probes, far_fields), centers = scan.illumination_of(rows), scan.centers[rows]
-            patches = model(scan.counts[rows], probes, centers, turn, canvas_px, far_fields)
-            stitcher.add(patches, centers, intensity(probes))
+            illumination, centers = scan.illumination_of(rows), scan.centers[rows]
+            patches = model(scan.counts[rows], illumination, centers, turn, canvas_px)
+            stitcher.add(patches, centers, intensity(illumination.probes))
     return stitcher.result()[0].to(scan.counts.device)
 
 

@@ -12,7 +12,7 @@ Axes: B positions, N×N pixels of a patch or pattern, H×W pixels of the object.
 """
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -51,18 +51,32 @@ def shift_probe(probe: Tensor, shifts_yx: Tensor) -> Tensor:
     -------
     (B, N, N) complex; the probe itself, expanded, where every shift is zero.
     """
-    return illuminate(probe, shifts_yx)[0]
+    return illuminate(probe, shifts_yx).probes
 
 
-def illuminate(probe: Tensor, shifts_yx: Tensor) -> tuple[Tensor, Tensor]:
-    """A probe moved as by `shift_probe`, and its far fields, which the shift theorem gives beside: (B, N, N) complex each."""
+class Illumination(NamedTuple):
+    """A probe where it stood for each of some patterns, in both planes: (..., N, N) complex each."""
+
+    probes: Tensor
+    """On the object."""
+    far_fields: Tensor
+    """On the detector: FP."""
+
+    @classmethod
+    def of(cls, probes: Tensor) -> "Illumination":
+        """By probes (..., N, N) complex, propagated."""
+        return cls(probes, propagate(probes))
+
+
+def illuminate(probe: Tensor, shifts_yx: Tensor) -> Illumination:
+    """A probe moved as by `shift_probe`; the shift theorem gives its far fields beside: B illuminations."""
     far_field = propagate(probe)
     if not bool(shifts_yx.any()):
         every = (len(shifts_yx), *probe.shape)
-        return probe.expand(every), far_field.expand(every)
+        return Illumination(probe.expand(every), far_field.expand(every))
     rows, columns = _shift_ramps(shifts_yx, probe)
     far_fields = (far_field * rows[:, :, None]).mul_(columns[:, None, :])
-    return back_propagate(far_fields), far_fields
+    return Illumination(back_propagate(far_fields), far_fields)
 
 
 def gather_probe(probes: Tensor, shifts_yx: Tensor) -> Tensor:

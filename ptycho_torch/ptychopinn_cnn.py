@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ptycho_torch.network_parts import channels_last, glorot_
-from ptycho_torch.physics import intensity
+from ptycho_torch.physics import Illumination, intensity
 from ptycho_torch.precision import Precision, in_precision
 from ptycho_torch.reassembly import CanvasSides
 
@@ -106,14 +106,13 @@ class PtychoPINN(nn.Module):
     def forward(
         self,
         counts: Tensor,
-        probes: Tensor,
+        illumination: Illumination,
         centers_yx: Tensor,
         turn: int = 0,
         canvas_px: CanvasSides | None = None,
-        far_fields: Tensor | None = None,
     ) -> Tensor:
         """Patches of groups of patterns: see `PatchNetwork`. It sees counts alone, and no image that could be turned."""
-        images = channels_last(_normalized_amplitude(counts, probes))
+        images = channels_last(_normalized_amplitude(counts, illumination.probes))
         with in_precision(self._precision, counts.device):
             code = self.encoder(images)
             amplitude, phase = self.amplitude(code), self.phase(code)

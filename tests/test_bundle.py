@@ -30,7 +30,7 @@ def test_a_bundle_predicts_what_its_network_did(tmp_path: Path, architecture: st
     model = seeded_model(job)
     write_bundle(tmp_path, model.state_dict(), bundle_facts(job))
     rows = torch.arange(4)[:, None]
-    inputs = scan.counts[rows], scan.probes_of(rows), scan.centers[rows]
+    inputs = scan.counts[rows], scan.illumination_of(rows), scan.centers[rows]
     assert torch.equal(load_model(tmp_path)[0](*inputs), model(*inputs))
 
 

@@ -9,15 +9,15 @@ from torch import Tensor
 
 from ptycho_torch.errors import PtychoError
 from ptycho_torch.held_out import Predictor, hold_out, part_photons
-from ptycho_torch.physics import cut_patches, propagate
+from ptycho_torch.physics import Illumination, cut_patches, propagate
 
 
-def flat_object(fed: Tensor, probes: Tensor, centers_yx: Tensor, *, far_fields: Tensor) -> Tensor:
-    return torch.ones_like(probes)
+def flat_object(fed: Tensor, illumination: Illumination, centers: Tensor) -> Tensor:
+    return torch.ones_like(illumination.probes)
 
 
-def _truth(fed: Tensor, probes: Tensor, centers: Tensor, *, far_fields: Tensor) -> Tensor:
-    return cut_patches(tiny_object(), centers.flatten(0, 1), N).reshape(probes.shape)
+def _truth(fed: Tensor, illumination: Illumination, centers: Tensor) -> Tensor:
+    return cut_patches(tiny_object(), centers.flatten(0, 1), N).reshape(fed.shape)
 
 
 def test_the_parts_sum_to_the_counts_and_follow_the_share() -> None:
@@ -52,7 +52,7 @@ def test_the_held_out_exposure_is_scaled_to_its_share(share: float) -> None:
     held_out = hold_out(tiny_scan(), tiny_job(photon_split=share), purpose=1)
 
     def scaled(gain: float) -> Predictor:
-        return lambda *inputs, far_fields: gain * _truth(*inputs, far_fields=far_fields)
+        return lambda *inputs: gain * _truth(*inputs)
 
     assert held_out.deviance(scaled(1.0)) < min(held_out.deviance(scaled(0.97)), held_out.deviance(scaled(1.03)))
 
@@ -61,10 +61,10 @@ def test_the_held_out_exposure_is_scaled_to_its_share(share: float) -> None:
 def test_the_probe_is_fed_with_the_light_of_the_fed_photons(share: float) -> None:
     scan, light = tiny_scan(), []
 
-    def watch(fed: Tensor, probes: Tensor, centers: Tensor, *, far_fields: Tensor) -> Tensor:
-        light.append(float(probes.abs().square().sum() / fed.shape[0]))
-        torch.testing.assert_close(far_fields, propagate(probes))
-        return flat_object(fed, probes, centers, far_fields=far_fields)
+    def watch(fed: Tensor, illumination: Illumination, centers: Tensor) -> Tensor:
+        light.append(float(illumination.probes.abs().square().sum() / fed.shape[0]))
+        torch.testing.assert_close(illumination.far_fields, propagate(illumination.probes))
+        return flat_object(fed, illumination, centers)
 
     hold_out(scan, tiny_job(photon_split=share), purpose=1).deviance(watch)
     assert light == pytest.approx([share * float(scan.probe.abs().square().sum())] * len(light))

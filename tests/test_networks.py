@@ -9,7 +9,7 @@ from torch import Tensor
 from ptycho_torch.config import TrainingConfig
 from ptycho_torch.losses import poisson_deviance
 from ptycho_torch.model import PtychoModel, build_model, light_weights
-from ptycho_torch.physics import diffraction_intensity
+from ptycho_torch.physics import Illumination, diffraction_intensity
 from ptycho_torch.ptychopinn_cnn import stage_widths
 
 N = 32
@@ -32,15 +32,15 @@ def _probe(photons: float) -> Tensor:
     return probe * math.sqrt(photons / probe.abs().square().sum().item())
 
 
-def _scene(groups: int, patterns: int, photons: float = 1e5) -> tuple[Tensor, Tensor, Tensor]:
-    """Counts, probes and centres of groups that look at a random wavy object."""
+def _scene(groups: int, patterns: int, photons: float = 1e5) -> tuple[Tensor, Illumination, Tensor]:
+    """Counts, illumination and centres of groups that look at a random wavy object."""
     generator = torch.Generator().manual_seed(1)
     shape = (groups, patterns, N, N)
     probes = _probe(photons).expand(shape)
     waves = torch.fft.ifft2(torch.randn(shape, generator=generator) * (torch.fft.fftfreq(N).abs() < 0.1)).real
     phases = 0.4 * waves / waves.std()
     counts = torch.poisson(diffraction_intensity(torch.polar(torch.ones(shape), phases), probes), generator=generator)
-    return counts, probes, torch.randint(N, N + 8, (groups, patterns, 2), generator=generator)
+    return counts, Illumination.of(probes), torch.randint(N, N + 8, (groups, patterns, 2), generator=generator)
 
 
 @both
@@ -68,9 +68,9 @@ def test_every_weight_gets_a_gradient(training: TrainingConfig) -> None:
 @both
 def test_expected_input_is_the_same_at_every_dose(training: TrainingConfig) -> None:
     model = _model(training)
-    counts, probes, centers = _scene(2, 1)
-    dim = model(counts, probes, centers)
-    bright = model(100 * counts, 10 * probes, centers)
+    counts, light, centers = _scene(2, 1)
+    dim = model(counts, light, centers)
+    bright = model(100 * counts, Illumination.of(10 * light.probes), centers)
     assert torch.allclose(dim, bright, atol=1e-4)
 
 
@@ -82,12 +82,12 @@ def test_same_seed_same_weights(training: TrainingConfig) -> None:
 
 @both
 def test_a_few_steps_beat_the_empty_field_of_view(training: TrainingConfig) -> None:
-    counts, probes, centers = _scene(8, 1)
+    counts, light, centers = _scene(8, 1)
     model = _model(training)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    empty = poisson_deviance(diffraction_intensity(torch.ones_like(probes), probes), counts).item()
+    empty = poisson_deviance(diffraction_intensity(torch.ones_like(light.probes), light.probes), counts).item()
     for _ in range(60):
-        loss = poisson_deviance(diffraction_intensity(model(counts, probes, centers), probes), counts)
+        loss = poisson_deviance(diffraction_intensity(model(counts, light, centers), light.probes), counts)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -96,20 +96,20 @@ def test_a_few_steps_beat_the_empty_field_of_view(training: TrainingConfig) -> N
 
 def test_unet_without_fusion_sees_each_pattern_alone() -> None:
     model = _model(LONE_UNET, gridsize=2)
-    counts, probes, centers = _scene(1, 4)
-    alone = model.network(counts[:, 2:3], probes[:, 2:3], centers[:, 2:3])
+    counts, light, centers = _scene(1, 4)
+    alone = model.network(counts[:, 2:3], Illumination.of(light.probes[:, 2:3]), centers[:, 2:3])
     assert not model.mixes_channels
-    assert torch.allclose(model.network(counts, probes, centers)[:, 2:3], alone, atol=1e-6)
+    assert torch.allclose(model.network(counts, light, centers)[:, 2:3], alone, atol=1e-6)
 
 
 @pytest.mark.parametrize("training", [UNET, CNN], ids=["unet", "cnn"])
 def test_a_group_is_seen_as_one(training: TrainingConfig) -> None:
     model = _model(training, gridsize=2)
-    counts, probes, centers = _scene(1, 4)
+    counts, light, centers = _scene(1, 4)
     others = counts.clone()
     others[:, 0] = 0
     assert model.mixes_channels
-    assert not torch.allclose(model.network(counts, probes, centers)[:, 3], model.network(others, probes, centers)[:, 3])
+    assert not torch.allclose(model.network(counts, light, centers)[:, 3], model.network(others, light, centers)[:, 3])
 
 
 @both
@@ -151,9 +151,9 @@ def test_networks_are_as_large_as_documented(training: TrainingConfig, parameter
 
 @pytest.mark.parametrize("training", [UNET, LONE_UNET], ids=["unet", "lone unet"])
 def test_group_members_agree_where_they_overlap(training: TrainingConfig) -> None:
-    counts, probes, centers = _scene(1, 4)
+    counts, light, centers = _scene(1, 4)
     centers = centers[:, :1].expand(1, 4, 2)
-    patches = _model(training, gridsize=2)(counts, probes, centers)
+    patches = _model(training, gridsize=2)(counts, light, centers)
     assert torch.allclose(patches[:, 0], patches[:, 3], atol=1e-6)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ptycho_torch.atomic_files import sha256_file
 from ptycho_torch.model import PtychoModel
 from ptycho_torch.network_object import bounding_shape
-from ptycho_torch.physics import add_patches
+from ptycho_torch.physics import Illumination, add_patches
 from ptycho_torch.reassembly import CanvasSides
 from ptycho_torch.reconstruction import Reconstruction, reconstruct
 from ptycho_torch.training_metrics import image_metrics, photon_collapse
@@ -29,15 +29,14 @@ class _Constant(nn.Module):
     def forward(
         self,
         counts: Tensor,
-        probes: Tensor,
+        illumination: Illumination,
         centers_yx: Tensor,
         turn: int = 0,
         canvas_px: CanvasSides | None = None,
-        far_fields: Tensor | None = None,
     ) -> Tensor:
         self.group_sizes.add(counts.shape[1])
         self.most_patterns = max(self.most_patterns, counts.shape[0] * counts.shape[1])
-        return torch.full_like(probes, self.value)
+        return torch.full_like(illumination.probes, self.value)
 
 
 def _reconstruct(network: _Constant, gridsize: int = 1) -> Reconstruction:

@@ -1,6 +1,6 @@
 """A trained network as a program that PyTorch alone runs, without this package: `torch.export.load(file).module()`.
 
-    patches = program(counts, probes, centers_yx)      what goes in and out is `PtychoModel.forward`'s, for any number of groups
+    patches = program(counts, probes, centers_yx)      as `PtychoModel.forward`, but for the probes alone; any number of groups
 
 The network as it is trained, without its refiner, which looks at a whole scan; in float32 unless the training's precision is
 `bfloat16` by name. Beside the program the file holds `facts.json`,
@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ptycho_torch.atomic_files import replacing
 from ptycho_torch.bundle import load_model
 from ptycho_torch.errors import ConfigError
 from ptycho_torch.exporting.content import ExportContent
 from ptycho_torch.model import PtychoModel
+from ptycho_torch.physics import Illumination
 
 FACTS_NAME = "facts.json"
 EXAMPLE_GROUPS = 2
@@ -54,10 +55,23 @@ def write_program(content: ExportContent, path: Path) -> None:
     """
     model, facts = load_model(content.folder, auto="float32")  # a program is for machines that nobody knows yet
     stream = io.BytesIO()
-    program = _traced(PtychoModel(model.network), facts)
+    program = _traced(_Program(model.network), facts)
     torch.export.save(program, stream, extra_files={FACTS_NAME: json.dumps(facts, indent=2)})
     with replacing(path) as file:
         file.write(stream.getbuffer())
+
+
+class _Program(nn.Module):
+    """A patch network that takes plain tensors."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.model = PtychoModel(network)
+
+    def forward(self, counts: Tensor, probes: Tensor, centers_yx: Tensor) -> Tensor:
+        """Object patches (B, C, N, N) of counts, probes (B, C, N, N) and centres (B, C, 2)."""
+        patches: Tensor = self.model(counts, Illumination.of(probes), centers_yx)
+        return patches
 
 
 def _traced(model: nn.Module, facts: dict[str, Any]) -> Any:
