@@ -115,6 +115,12 @@ def test_a_back_projection_unet_is_a_program_too(tmp_path: Path, gridsize: int, 
     same_answers(file.path, gridsize**2)
 
 
+def test_it_computes_nothing_that_no_answer_depends_on(traced: Path) -> None:
+    steps = [node for node in torch.export.load(traced).graph.nodes if node.op == "call_function" and not node.is_impure()]
+    assert steps
+    assert all(node.users for node in steps)
+
+
 def test_the_refiner_stays_behind_and_the_facts_come_along(traced: Path) -> None:
     found = {"facts.json": ""}
     names = torch.export.load(traced, extra_files=found).state_dict

@@ -82,10 +82,12 @@ def _traced(model: nn.Module, facts: dict[str, Any]) -> Any:
     groups = {0: torch.export.Dim("groups", min=1)}
     shapes = {"counts": groups, "probes": groups, "centers_yx": groups}
     try:
-        return torch.export.export(model.eval(), (torch.ones(shape), probes, centers), dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(model.eval(), (torch.ones(shape), probes, centers), dynamic_shapes=shapes, strict=False)
     except RuntimeError as error:
         first = str(error).partition("\n")[0]
         raise ConfigError(
             f"PyTorch {torch.__version__} cannot make a program of this network: {first}.",
             hint="Use a newer PyTorch (2.13 is known to do it), or leave out --format program.",
         ) from error
+    program.graph.eliminate_dead_code()  # far fields that no answer depends on, of `ptychopinn`
+    return program
