@@ -41,7 +41,8 @@ class BareUNet(nn.Module):
         """(B, 3, H, W) -> (B, 2, H, W)."""
         height, width = x.shape[-2:]
         multiple = 2 ** len(self.up)
-        x = functional.pad(x, (0, -width % multiple, 0, -height % multiple)).contiguous(memory_format=torch.channels_last)
+        missing = [-(-side // multiple) * multiple - side for side in (width, height)]
+        x = functional.pad(x, (0, missing[0], 0, missing[1])).contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.half_precision):
             skips = [self.down[0](x)]
             for block in self.down[1:]:

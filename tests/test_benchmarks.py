@@ -3,6 +3,7 @@
 import importlib
 import json
 import runpy
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,17 @@ def test_the_bare_loop_and_the_trainer_of_ptychopinn_do_the_same(gridsize: int) 
     bare = bare_loop.BareLoop("ptychopinn", network, weight_decay=1e-4, clip_norm=1.0)
     losses = [bare.step(batch) for batch in training.bare_batches(tiny_scan(), job, STEPS)]
     assert losses == pytest.approx(_trained(job)[: len(losses)], rel=1e-5)
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # PyTorch's compiler about PyTorch
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+def test_the_limits_network_can_be_compiled_for_canvases_of_any_size() -> None:
+    network = _module("bare_networks").BareUNet(widths=(4, 8, 8))
+    compiled = torch.compile(network)
+    for height, width in ((24, 24), (30, 41), (37, 50)):
+        images = torch.rand(2, 3, height, width)
+        torch.testing.assert_close(compiled(images), network(images))
 
 
 def test_steps_of_a_rehearsal_leave_no_trace() -> None:
