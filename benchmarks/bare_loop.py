@@ -4,7 +4,8 @@ No checkpoint, no log, no validation, nobody who may stop it; photons are parted
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -156,6 +157,13 @@ class BareLoop:
         self.clip_norm = clip_norm
         self.optimizer = torch.optim.AdamW(network.parameters(), betas=BETAS, weight_decay=weight_decay, fused=True)
 
+    def prepare(self, batches: Sequence[BareBatch]) -> None:
+        """Step once on a batch of every shape: oneDNN compiles for each and keeps that, so that who comes first pays for both."""
+        seen = {(batch.canvas_shape, batch.turn & 4): batch for batch in batches}
+        with rehearsal(self.optimizer):
+            for batch in seen.values():
+                self.step(batch)
+
     def step(self, batch: BareBatch) -> float:
         """One step; its loss."""
         for group in self.optimizer.param_groups:
@@ -170,3 +178,17 @@ class BareLoop:
         nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
         self.optimizer.step()
         return loss.detach()
+
+
+@contextmanager
+def rehearsal(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Steps that are made inside leave weights and moments as they were, where they lie: a graph keeps their addresses."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    earlier = [weight.detach().clone() for weight in weights]
+    moments = [{name: value.clone() for name, value in optimizer.state[weight].items()} for weight in weights]
+    yield
+    with torch.no_grad():
+        for weight, value, known in zip(weights, earlier, moments, strict=True):
+            weight.copy_(value)
+            for name, moment in optimizer.state[weight].items():
+                moment.copy_(known[name] if name in known else torch.zeros_like(moment))

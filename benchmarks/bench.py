@@ -59,7 +59,7 @@ def _measures(cells: tuple[training_throughput.Cell, ...]) -> Iterator[Measure]:
     for device in devices:
         for cell in cells:
             with tempfile.TemporaryDirectory() as folder:
-                yield from training_throughput.measured(cell, train_file, Path(folder), device, THREADS)
+                yield from training_throughput.measured(replace(cell, device=device), train_file, Path(folder), THREADS)
         for case in inference.CASES:
             yield inference.measured(case, test_file, device, THREADS, RUNS)
     if "cuda" not in devices:

@@ -1,15 +1,18 @@
 """The limit on a GPU: the bare loop with its network compiled, and a whole step recorded as a CUDA graph."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import cast
+from collections.abc import Sequence
+from typing import TypeAlias, cast
 
 import torch
-from bare_loop import BETAS, BareBatch, BareLoop
+from bare_loop import BETAS, BareBatch, BareLoop, rehearsal
 from torch import Tensor, nn
 
 WARM_UP_STEPS = 3
 """Before a step is recorded, as CUDA graphs need."""
+_READ = ("fed", "held", "fed_probes", "held_probes", "on_canvas")
+"""What of a batch a graph reads."""
+_Recorded: TypeAlias = tuple[torch.cuda.CUDAGraph, BareBatch, Tensor]
+"""A graph, the batch that it reads, and where it leaves the loss."""
 
 
 class GraphLoop(BareLoop):
@@ -23,22 +26,32 @@ class GraphLoop(BareLoop):
             network.parameters(), lr=rate, betas=BETAS, weight_decay=weight_decay, capturable=True, fused=True
         )
         self.rate = rate
-        self.recorded: dict[tuple[object, ...], tuple[torch.cuda.CUDAGraph, BareBatch, Tensor]] = {}
+        self.memory = torch.cuda.graph_pool_handle()
+        """That of all graphs: one is replayed after the other, and nothing of an earlier one is read any more."""
+        self.recorded: dict[tuple[object, ...], _Recorded] = {}
+
+    def prepare(self, batches: Sequence[BareBatch]) -> None:
+        """Compile, and record a step on a batch of every form."""
+        for batch in batches:
+            self._recorded(batch)
 
     def step(self, batch: BareBatch) -> float:
         """One step; its loss."""
-        form = (batch.turn, batch.canvas_shape)
-        if form not in self.recorded:
-            self.recorded[form] = self._record(batch)
-        graph, read, loss = self.recorded[form]
-        for name in ("fed", "held", "fed_probes", "held_probes", "on_canvas"):
+        graph, read, loss = self._recorded(batch)
+        for name in _READ:
             getattr(read, name).copy_(getattr(batch, name))
         self.rate.fill_(batch.rate)
         graph.replay()
         return loss.item()
 
-    def _record(self, batch: BareBatch) -> tuple[torch.cuda.CUDAGraph, BareBatch, Tensor]:
-        tensors = {name: getattr(batch, name).clone() for name in ("fed", "held", "fed_probes", "held_probes", "on_canvas")}
+    def _recorded(self, batch: BareBatch) -> _Recorded:
+        form = (batch.turn, batch.canvas_shape)
+        if form not in self.recorded:
+            self.recorded[form] = self._record(batch)
+        return self.recorded[form]
+
+    def _record(self, batch: BareBatch) -> _Recorded:
+        tensors = {name: getattr(batch, name).clone() for name in _READ}
         read = BareBatch(canvas_shape=batch.canvas_shape, turn=batch.turn, rate=batch.rate, **tensors)
         graph = torch.cuda.CUDAGraph()
         with rehearsal(self.optimizer):
@@ -48,20 +61,6 @@ class GraphLoop(BareLoop):
                 for _ in range(WARM_UP_STEPS):
                     self.descend(read)
             torch.cuda.current_stream().wait_stream(beside)
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, pool=self.memory):
                 loss = self.descend(read)
         return graph, read, loss
-
-
-@contextmanager
-def rehearsal(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Steps that are made inside leave weights and moments as they were, where they lie: a graph keeps their addresses."""
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    earlier = [weight.detach().clone() for weight in weights]
-    moments = [{name: value.clone() for name, value in optimizer.state[weight].items()} for weight in weights]
-    yield
-    with torch.no_grad():
-        for weight, value, known in zip(weights, earlier, moments, strict=True):
-            weight.copy_(value)
-            for name, moment in optimizer.state[weight].items():
-                moment.copy_(known[name] if name in known else torch.zeros_like(moment))

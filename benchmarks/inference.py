@@ -59,7 +59,7 @@ def measured(case: Inference, test_file: Path, device_name: str, threads: int, r
         ratios.append(rates[-1] / (REFERENCE_PER_S * scale))
     return of_runs(
         "inference",
-        f"{case.architecture}, gridsize {case.gridsize}, stitched",
+        f"{case.architecture}, gridsize {case.gridsize}, stitched{', on a CUDA GPU' if device.type == 'cuda' else ''}",
         ratios,
         unit="x",
         required=case.required,

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from alternation import Pairs
-from bare_loop import BareBatch, BareLoop, bare_batch, bare_network, filled_from
+from bare_loop import BareBatch, BareLoop, bare_batch, bare_network, filled_from, poisson_loss, rehearsal
 from graph_loop import GraphLoop
 from machine import gemm_gflops, has_bfloat16, wait_for
 from measures import Measure, of_runs
@@ -61,11 +61,18 @@ class Cell:
     gridsize: int
     batch_size: int
     precision: str
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
         """As the table has it."""
-        return f"{self.architecture}, gridsize {self.gridsize}, batch {self.batch_size}, {self.precision}"
+        place = ", on a CUDA GPU" if self.device == "cuda" else ""
+        return f"{self.architecture}, gridsize {self.gridsize}, batch {self.batch_size}, {self.precision}{place}"
+
+    @property
+    def limit(self) -> str:
+        """What the trainer is beside."""
+        return "bare loop with torch.compile and CUDA graphs" if self.device == "cuda" else "bare loop over preloaded tensors"
 
 
 QUICK = (Cell("backprojection_unet", 2, 16, "float32"), Cell("ptychopinn", 1, 16, "float32"))
@@ -154,13 +161,6 @@ class Duel:
         """Multiply matrices, before the one and the other in turn: whoever comes after finds its numbers in no cache."""
         self.peaks.append(gemm_gflops(self.gemm_dtype, self.device))
 
-    def see_every_shape(self) -> None:
-        """Step once on a batch of every shape: oneDNN compiles for each and keeps that, so that who comes first pays for both."""
-        seen = {(batch.canvas_shape, batch.turn & 4): batch for batch in self.batches}
-        with _any_order():
-            for batch in seen.values():
-                self.bare.step(batch)
-
     def is_over(self) -> bool:
         """Whether there are runs enough."""
         return len(self.pairs.ours_s) >= self.runs
@@ -168,7 +168,8 @@ class Duel:
     def _warm_up(self) -> None:
         self._bare_steps(self.done - 1, self.done)
         if self.done == WARM_UP_STEPS:
-            once = self._bare_steps(self.done - 1, self.done, keep=False)
+            with rehearsal(self.bare.optimizer):
+                once = self._bare_steps(self.done - 1, self.done, keep=False)
             left = len(self.batches) - WARM_UP_STEPS
             self.runs = max(RUNS, min(MANY_RUNS, left)) if once < QUICK_STEP_S else RUNS
             self.steps_a_run = max(1, min(MOST_STEPS_A_RUN, left // self.runs, math.ceil(LEAST_RUN_S / once)))
@@ -205,8 +206,8 @@ def duel(cell: Cell, scan: ScanTensors, of: JobConfig, folder: Path) -> Duel:
     batches = bare_batches(scan, of, WARM_UP_STEPS + MANY_RUNS * MOST_STEPS_A_RUN)
     bare = bare_loop(of, device, half=half)
     one = Duel(bare, batches, device, torch.bfloat16 if half else torch.float32)
-    if device.type == "cpu":
-        one.see_every_shape()
+    with _any_order():
+        bare.prepare(batches)
     try:
         train(of, scan, Surroundings(folder, folder / "checkpoints", 1, one.report, one.is_over))
     except Interrupted:
@@ -214,11 +215,11 @@ def duel(cell: Cell, scan: ScanTensors, of: JobConfig, folder: Path) -> Duel:
     raise RuntimeError("the scan has too few patterns for the runs")
 
 
-def measured(cell: Cell, train_file: Path, folder: Path, device_name: str, threads: int) -> list[Measure]:
+def measured(cell: Cell, train_file: Path, folder: Path, threads: int) -> list[Measure]:
     """The lines of a cell, in a process that keeps freed memory, as a job's does: or whoever comes first after the system took it
     is handed it page for page, and the other takes it over."""
     keep_freed_memory()
-    scan = scan_of(train_file, device_name)
+    scan = scan_of(train_file, cell.device)
     device = scan.counts.device
     if cell.precision == "bfloat16" and not has_bfloat16(device):
         why = f"this {device.type} has no bfloat16 unit: it would be emulated, many times slower than float32"
@@ -260,7 +261,7 @@ def _against_bare(cell: Cell, *, value: float | None = None, runs: list[float] |
         "unit": "x",
         "required": REQUIRED_SHARE,
         "better": "more",
-        "reference": "bare loop over preloaded tensors",
+        "reference": cell.limit,
         **others,
     }
     return Measure(value=value, **common) if runs is None else of_runs(runs=runs, **common)
@@ -317,6 +318,7 @@ def _plain_loop(train_file: Path, threads: int) -> Iterator[Callable[[], float]]
 
 
 def _gflop_a_pattern(one: Duel, batch_size: int) -> float:
+    """Forward and backward, by the network as it is written: what was compiled or recorded cannot be counted."""
     with FlopCounterMode(display=False) as counter, _any_order():
-        one.bare.step(one.batches[0])
+        poisson_loss(one.bare.patches(one.bare.network, one.batches[0]), one.batches[0]).backward()
     return float(counter.get_total_flops()) / batch_size / 1e9

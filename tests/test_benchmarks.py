@@ -74,7 +74,7 @@ def test_the_bare_loop_and_the_trainer_of_ptychopinn_do_the_same(gridsize: int) 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
 def test_the_limits_network_can_be_compiled_for_canvases_of_any_size() -> None:
     network = _module("bare_networks").BareUNet(widths=(4, 8, 8))
-    compiled = torch.compile(network)
+    compiled: Any = torch.compile(network)
     for height, width in ((24, 24), (30, 41), (37, 50)):
         images = torch.rand(2, 3, height, width)
         torch.testing.assert_close(compiled(images), network(images))
@@ -92,7 +92,7 @@ def test_steps_of_a_rehearsal_leave_no_trace() -> None:
         losses = []
         for _ in range(3):
             if rehearsed:
-                with _module("graph_loop").rehearsal(optimizer):
+                with _module("bare_loop").rehearsal(optimizer):
                     _ = step(), step()
             losses.append(step())
         return losses
@@ -115,6 +115,7 @@ def test_the_bare_loop_steps_between_the_trainers_steps(tmp_path: Path, monkeypa
     made = training.WARM_UP_STEPS + duel.runs * duel.steps_a_run
     assert len(duel.pairs.ours_s) == len(duel.pairs.reference_s) == len(duel.peaks) == duel.runs >= training.RUNS
     assert len(duel.bare_losses) == duel.done == made
+    assert duel.bare_losses[:STEPS] == pytest.approx(_trained(job)[:STEPS], rel=1e-5), "preparing leaves no trace"
     assert min(duel.pairs.ours_s) > 0
 
 
