@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from fly64_hpc.job_paths import JobPaths
 
+KindT = TypeVar("KindT")
 LATER_LESSONS = ("refiner",)
 """What learns after the network."""
 
@@ -25,7 +26,8 @@ class LastEpoch(NamedTuple):
     def of(cls, row: Mapping[str, Any]) -> "LastEpoch":
         """From a line."""
         figures = (_figure(row.get(name)) for name in cls._fields[3:])
-        return cls(int(row.get("epoch", 0)), row.get("epochs"), row.get("lesson"), *figures)
+        epoch, epochs = (_only(int, row.get(name)) for name in ("epoch", "epochs"))
+        return cls(epoch or 0, epochs, _only(str, row.get("lesson")), *figures)
 
 
 class HistoryEnd(NamedTuple):
@@ -52,7 +54,8 @@ def epochs_so_far(paths: JobPaths) -> list[dict[str, Any]]:
 def history_end(paths: JobPaths) -> HistoryEnd:
     """What the whole lines of a job's history come to."""
     rows = epochs_so_far(paths)
-    later = [float(row["seconds"]) for row in rows if row.get("lesson") in LATER_LESSONS and "seconds" in row]
+    taken = [_figure(row.get("seconds")) for row in rows if row.get("lesson") in LATER_LESSONS]
+    later = [seconds for seconds in taken if seconds is not None]
     return HistoryEnd(LastEpoch.of(rows[-1] if rows else {}), sum(later) if later else None)
 
 
@@ -60,6 +63,10 @@ def training_seconds(paths: JobPaths) -> float | None:
     """The seconds of all training steps, whatever attempts made them; validation, start-up and evaluation are not among them."""
     rows = epochs_so_far(paths)
     return float(sum(row["seconds"] for row in rows)) if rows else None
+
+
+def _only(kind: type[KindT], value: Any) -> KindT | None:
+    return value if isinstance(value, kind) else None
 
 
 def _figure(value: Any) -> float | None:
