@@ -41,6 +41,7 @@ class BareUNet(nn.Module):
         """(B, 3, H, W) -> (B, 2, H, W)."""
         height, width = x.shape[-2:]
         multiple = 2 ** len(self.up)
+        # Not `-side % multiple`: of sides that vary PyTorch 2.13's compiler cannot trace it.
         missing = [-(-side // multiple) * multiple - side for side in (width, height)]
         x = functional.pad(x, (0, missing[0], 0, missing[1])).contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.half_precision):

@@ -70,7 +70,7 @@ def _measures(cells: tuple[training_throughput.Cell, ...]) -> Iterator[Measure]:
             unit="x",
             required=training_throughput.REQUIRED_SHARE,
             better="more",
-            reference="bare loop with torch.compile and CUDA graphs, data on the device",
+            reference=training_throughput.GRAPH_LIMIT,
             note="this machine has no CUDA GPU; the same command measures it where there is one",
         )
     yield from grouping_and_data.measured(FOLDER / "data", THREADS, RUNS)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from machine import gemm_gflops, wait_for
+from machine import gemm_gflops, place, wait_for
 from measures import Measure, of_runs
 from scenes import job, scan_of
 
@@ -59,7 +59,7 @@ def measured(case: Inference, test_file: Path, device_name: str, threads: int, r
         ratios.append(rates[-1] / (REFERENCE_PER_S * scale))
     return of_runs(
         "inference",
-        f"{case.architecture}, gridsize {case.gridsize}, stitched{', on a CUDA GPU' if device.type == 'cuda' else ''}",
+        f"{case.architecture}, gridsize {case.gridsize}, stitched{place(device.type)}",
         ratios,
         unit="x",
         required=case.required,

@@ -32,6 +32,11 @@ def this_machine(threads: int) -> dict[str, Any]:
     }
 
 
+def place(device_type: str) -> str:
+    """What a line's name ends with, where it is not of the CPU."""
+    return ", on a CUDA GPU" if device_type == "cuda" else ""
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the hardware multiplies bfloat16; a CPU that does not emulates it, many times slower."""
     return precision_on(device, "auto") == "bfloat16"

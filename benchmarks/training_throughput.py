@@ -19,7 +19,7 @@ import torch
 from alternation import Pairs
 from bare_loop import BareBatch, BareLoop, bare_batch, bare_network, filled_from, poisson_loss, rehearsal
 from graph_loop import GraphLoop
-from machine import gemm_gflops, has_bfloat16, wait_for
+from machine import gemm_gflops, has_bfloat16, place, wait_for
 from measures import Measure, of_runs
 from scenes import job, scan_of
 from torch.utils.flop_counter import FlopCounterMode
@@ -43,6 +43,7 @@ LEAST_RUN_S = 0.25
 QUICK_STEP_S = 0.5
 MOST_STEPS_A_RUN = 2
 REQUIRED_SHARE = 0.95
+GRAPH_LIMIT = "bare loop with torch.compile and CUDA graphs, data on the device"
 REQUIRED_GEMM_SHARE = 0.6
 
 REFERENCE_SHARE = 0.90
@@ -66,13 +67,12 @@ class Cell:
     @property
     def name(self) -> str:
         """As the table has it."""
-        place = ", on a CUDA GPU" if self.device == "cuda" else ""
-        return f"{self.architecture}, gridsize {self.gridsize}, batch {self.batch_size}, {self.precision}{place}"
+        return f"{self.architecture}, gridsize {self.gridsize}, batch {self.batch_size}, {self.precision}{place(self.device)}"
 
     @property
     def limit(self) -> str:
         """What the trainer is beside."""
-        return "bare loop with torch.compile and CUDA graphs" if self.device == "cuda" else "bare loop over preloaded tensors"
+        return GRAPH_LIMIT if self.device == "cuda" else "bare loop over preloaded tensors"
 
 
 QUICK = (Cell("backprojection_unet", 2, 16, "float32"), Cell("ptychopinn", 1, 16, "float32"))
